@@ -1,0 +1,28 @@
+"""Fixtures for every test: `rng`, a generator whose fresh seed is printed when a test fails."""
+
+import secrets
+import zlib
+
+import numpy as np
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--seed", type=int, default=None, help="replay the random inputs of a run")
+
+
+def pytest_configure(config):
+    given = config.getoption("--seed")
+    config.minigen_seed = secrets.randbits(31) if given is None else given
+
+
+def pytest_report_header(config):
+    return f"minigen: inputs drawn from --seed {config.minigen_seed}"
+
+
+@pytest.fixture
+def rng(request):
+    """A numpy Generator, different in each run and for each test; `--seed N` repeats a run."""
+    seed = request.config.minigen_seed
+    print(f"random inputs: --seed {seed}")
+    return np.random.default_rng([seed, zlib.crc32(request.node.nodeid.encode())])
