@@ -1,3 +1,22 @@
 """minigen: deep generative models, built by hand in NumPy."""
 
+from minigen import errors, ops
+from minigen.autograd import detect_anomaly, enable_grad, fused, grad, no_grad, op
+from minigen.backend import to_host, use, xp
+from minigen.tensor import Tensor
+
 __version__ = "0.1.0"
+__all__ = [
+    "Tensor",
+    "detect_anomaly",
+    "enable_grad",
+    "errors",
+    "fused",
+    "grad",
+    "no_grad",
+    "op",
+    "ops",
+    "to_host",
+    "use",
+    "xp",
+]

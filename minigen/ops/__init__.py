@@ -1,0 +1,66 @@
+"""Every operation, by its name. Arrays are positional, metadata (axis, shape, ...) is keyword-only."""
+
+from minigen.ops.elementwise import (
+    abs,
+    add,
+    clip,
+    cos,
+    div,
+    elu,
+    exp,
+    expm1,
+    leaky_relu,
+    log,
+    log1p,
+    maximum,
+    minimum,
+    mul,
+    neg,
+    power,
+    relu,
+    sigmoid,
+    sign,
+    sin,
+    softplus,
+    sqrt,
+    square,
+    sub,
+    tanh,
+    where,
+)
+from minigen.ops.linalg import linear, matmul
+from minigen.ops.losses import bce_with_logits, cross_entropy, squared_error
+from minigen.ops.reduce import (
+    cumsum,
+    log_softmax,
+    logsumexp,
+    max,
+    mean,
+    min,
+    prod,
+    safe_norm,
+    softmax,
+    std,
+    sum,
+    var,
+)
+from minigen.ops.shape import (
+    astype,
+    broadcast_to,
+    concatenate,
+    expand_dims,
+    flip,
+    moveaxis,
+    mT,
+    pad,
+    put,
+    reshape,
+    squeeze,
+    stack,
+    sum_to,
+    swapaxes,
+    take,
+    transpose,
+)
+
+__all__ = [name for name in dir() if not name.startswith("_") and callable(globals()[name])]

@@ -1,0 +1,341 @@
+"""Elementwise operations. Operands broadcast; the engine sums the broadcast axes of the gradients."""
+
+import math
+
+from minigen.autograd import op
+from minigen.backend import describe, xp
+
+
+def _broadcast_hint(*arrays):
+    """Which axis disagrees, counted from the right as broadcasting does."""
+    shapes = [tuple(a.shape) for a in arrays if hasattr(a, "shape")]
+    longest = max(map(len, shapes), default=0)
+    for back in range(1, longest + 1):
+        sizes = {s[-back] for s in shapes if len(s) >= back} - {1}
+        if len(sizes) > 1:
+            return f"axis -{back} has sizes {' and '.join(map(str, sorted(sizes)))}: sizes must be equal, or one of them 1"
+    return None
+
+
+def binary(forward):
+    """An op of two operands that broadcast."""
+    call = op(forward)
+    call.fits(_broadcast_hint)
+    return call
+
+
+@binary
+def add(a, b):
+    """(...), (...) -> (...): a + b"""
+    return a + b
+
+
+@add.vjp
+def _(g, y, a, b):
+    return lambda: g, lambda: g
+
+
+@binary
+def sub(a, b):
+    """(...), (...) -> (...): a - b"""
+    return a - b
+
+
+@sub.vjp
+def _(g, y, a, b):
+    return lambda: g, lambda: -g
+
+
+@binary
+def mul(a, b):
+    """(...), (...) -> (...): a * b"""
+    return a * b
+
+
+@mul.vjp
+def _(g, y, a, b):
+    return lambda: g * b, lambda: g * a
+
+
+@binary
+def div(a, b):
+    """(...), (...) -> (...): a / b"""
+    return a / b
+
+
+@div.vjp
+def _(g, y, a, b):
+    return lambda: g / b, lambda: -g * y / b
+
+
+@binary
+def power(a, b):
+    """(...), (...) -> (...): a ** b. The gradient for b takes log(a): 0 where a is 0."""
+    return a**b
+
+
+@power.vjp
+def _(g, y, a, b):
+    def base():
+        if isinstance(b, int | float):
+            return g * (a ** (b - 1) * b) if b != 0 else g * 0.0
+        # b * a**(b - 1) is 0 * inf at a = 0, b = 0, where the derivative is 0
+        return where(b == 0, g * 0.0, g * b * a ** where(b == 0, b * 0.0, b - 1))
+
+    def exponent():
+        if isinstance(a, int | float):
+            return g * y * (math.log(a) if a > 0 else 0.0)
+        return g * y * log(where(a == 0, a * 0.0 + 1.0, a))
+
+    return base, exponent
+
+
+@op
+def neg(x):
+    """(...) -> (...): -x"""
+    return -x
+
+
+@neg.vjp
+def _(g, y, x):
+    return lambda: -g
+
+
+@op
+def exp(x):
+    """(...) -> (...): e to the x"""
+    return xp.exp(x)
+
+
+@exp.vjp
+def _(g, y, x):
+    return lambda: g * y
+
+
+@op
+def expm1(x):
+    """(...) -> (...): exp(x) - 1, exact near 0"""
+    return xp.expm1(x)
+
+
+@expm1.vjp
+def _(g, y, x):
+    return lambda: g * exp(x)
+
+
+@op
+def log(x):
+    """(...) -> (...): natural logarithm"""
+    return xp.log(x)
+
+
+@log.vjp
+def _(g, y, x):
+    return lambda: g / x
+
+
+@op
+def log1p(x):
+    """(...) -> (...): log(1 + x), exact near 0"""
+    return xp.log1p(x)
+
+
+@log1p.vjp
+def _(g, y, x):
+    return lambda: g / (x + 1.0)
+
+
+@op
+def sqrt(x):
+    """(...) -> (...): square root. The derivative at 0 is infinite."""
+    return xp.sqrt(x)
+
+
+@sqrt.vjp
+def _(g, y, x):
+    return lambda: g * 0.5 / y
+
+
+@op
+def square(x):
+    """(...) -> (...): x * x"""
+    return xp.square(x)
+
+
+@square.vjp
+def _(g, y, x):
+    return lambda: g * (2.0 * x)
+
+
+@op
+def abs(x):
+    """(...) -> (...): |x|, with derivative 0 at 0"""
+    return xp.abs(x)
+
+
+@abs.vjp
+def _(g, y, x):
+    return lambda: g * sign(x)
+
+
+@op
+def sign(x):
+    """(...) -> (...): -1, 0 or 1; its derivative is 0 everywhere"""
+    return xp.sign(x)
+
+
+@sign.vjp
+def _(g, y, x):
+    return lambda: g * 0.0
+
+
+@op
+def sin(x):
+    """(...) -> (...)"""
+    return xp.sin(x)
+
+
+@sin.vjp
+def _(g, y, x):
+    return lambda: g * cos(x)
+
+
+@op
+def cos(x):
+    """(...) -> (...)"""
+    return xp.cos(x)
+
+
+@cos.vjp
+def _(g, y, x):
+    return lambda: -g * sin(x)
+
+
+@op
+def tanh(x):
+    """(...) -> (...)"""
+    return xp.tanh(x)
+
+
+@tanh.vjp
+def _(g, y, x):
+    return lambda: g * (1.0 - y * y)
+
+
+@op
+def sigmoid(x):
+    """(...) -> (...): 1 / (1 + exp(-x)), written with tanh so that no exponential overflows"""
+    y = xp.tanh(x * 0.5)
+    y *= 0.5
+    y += 0.5
+    return y
+
+
+@sigmoid.vjp
+def _(g, y, x):
+    return lambda: g * (y * (1.0 - y))
+
+
+@op
+def softplus(x):
+    """(...) -> (...): log(1 + exp(x)), finite for every finite x"""
+    return xp.logaddexp(x, xp.zeros((), x.dtype))
+
+
+@softplus.vjp
+def _(g, y, x):
+    return lambda: g * sigmoid(x)
+
+
+@op
+def relu(x):
+    """(...) -> (...): max(x, 0), with derivative 0 at 0"""
+    return xp.maximum(x, xp.zeros((1,) * x.ndim, x.dtype))
+
+
+@relu.vjp
+def _(g, y, x):
+    return lambda: g * (y > 0)
+
+
+@op
+def leaky_relu(x, *, slope=0.01):
+    """(...) -> (...): x where x > 0, else slope * x"""
+    return xp.where(x > 0, x, x * slope)
+
+
+@leaky_relu.vjp
+def _(g, y, x, *, slope=0.01):
+    return lambda: where(x > 0, g, g * slope)
+
+
+@op
+def elu(x, *, alpha=1.0):
+    """(...) -> (...): x where x > 0, else alpha * (exp(x) - 1)"""
+    return xp.where(x > 0, x, xp.expm1(xp.minimum(x, xp.zeros((), x.dtype))) * alpha)
+
+
+@elu.vjp
+def _(g, y, x, *, alpha=1.0):
+    return lambda: where(x > 0, g, g * (alpha * exp(minimum(x, x * 0.0))))
+
+
+@binary
+def maximum(a, b):
+    """(...), (...) -> (...): the larger of the two; where they are equal each gets half of the gradient"""
+    return xp.maximum(a, b)
+
+
+@maximum.vjp
+def _(g, y, a, b):
+    return lambda: g * _share(a, b), lambda: g * _share(b, a)
+
+
+@binary
+def minimum(a, b):
+    """(...), (...) -> (...): the smaller of the two; where they are equal each gets half of the gradient"""
+    return xp.minimum(a, b)
+
+
+@minimum.vjp
+def _(g, y, a, b):
+    return lambda: g * _share(b, a), lambda: g * _share(a, b)
+
+
+def _share(a, b):
+    """1 where a > b, 1/2 where equal, 0 elsewhere"""
+    return 0.5 * (a > b) + 0.5 * (a >= b)
+
+
+@op
+def where(condition, a, b):
+    """(...) bool, (...), (...) -> (...): a where the condition holds, else b"""
+    return xp.where(condition, a, b)
+
+
+@where.vjp
+def _(g, y, condition, a, b):
+    return lambda: None, lambda: where(condition, g, g * 0.0), lambda: where(condition, g * 0.0, g)
+
+
+@where.fits
+def _(condition, a, b):
+    if getattr(condition, "dtype", None) != bool:
+        return f"the condition must be boolean, got {describe(condition)}"
+    return _broadcast_hint(condition, a, b)
+
+
+@op
+def clip(x, *, low=None, high=None):
+    """(...) -> (...): x limited to [low, high]; the gradient is 0 outside"""
+    return xp.clip(x, low, high)
+
+
+@clip.vjp
+def _(g, y, x, *, low=None, high=None):
+    inside = True
+    if low is not None:
+        inside = inside & (x >= low)
+    if high is not None:
+        inside = inside & (x <= high)
+    return lambda: g * inside

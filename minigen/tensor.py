@@ -1,0 +1,406 @@
+"""Tensor: an array that remembers how it was made. Every operator and method is one line to an op."""
+
+from typing import Any
+
+import numpy as np
+
+from minigen import autograd, ops
+from minigen.autograd import Node, register_node_type
+from minigen.backend import Array, from_host, is_array, to_host, xp
+from minigen.errors import DTypeError, GraphError
+
+_UFUNCS = {
+    "add": ops.add, "subtract": ops.sub, "multiply": ops.mul, "divide": ops.div, "power": ops.power,
+    "matmul": ops.matmul, "negative": ops.neg, "exp": ops.exp, "expm1": ops.expm1, "log": ops.log,
+    "log1p": ops.log1p, "sqrt": ops.sqrt, "square": ops.square, "absolute": ops.abs, "sign": ops.sign,
+    "sin": ops.sin, "cos": ops.cos, "tanh": ops.tanh, "maximum": ops.maximum, "minimum": ops.minimum,
+}  # fmt: skip
+_COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
+
+
+@register_node_type
+class Tensor(Node):
+    """An array of the active backend, with gradients.
+
+    data: a number, a list (these become float32), or an array (whose float dtype is kept; integers stay integers).
+    requires_grad: record what is computed from this tensor, so that `backward` and `grad` reach it. Floats only.
+    """
+
+    __slots__ = ()
+    __hash__ = object.__hash__
+
+    def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
+        self._data = as_array(data, dtype)
+        self._stamp, self.seq = 0, autograd._clock()
+        self.grad = self.recipe = self._print = None
+        self.name, self.requires_grad = name, False
+        if requires_grad:
+            self.require_grad()
+
+    # What it is
+
+    @property
+    def data(self) -> Array:
+        """The array itself. Writing to it is noticed by a backward pass that still needs the old values."""
+        self._print = autograd.fingerprint(self._data)
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        self._data = as_array(value, self._data.dtype)
+        autograd.touch(self)
+
+    def require_grad(self, flag: bool = True) -> "Tensor":
+        """Ask for gradients (or no longer), in place; returns the tensor. Floating-point leaves only."""
+        if flag and self._data.dtype.kind != "f":
+            raise DTypeError(
+                f"a tensor of dtype {self._data.dtype} cannot require gradients: only floating-point numbers have "
+                "them; convert it with .astype('float32')"
+            )
+        if not flag and self.recipe is not None:
+            raise GraphError(
+                "this tensor is the result of an operation: cut it from the graph with .detach()"
+            )
+        self.requires_grad = flag
+        return self
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._data.shape
+
+    @property
+    def dtype(self) -> Any:
+        return self._data.dtype
+
+    @property
+    def ndim(self) -> int:
+        return self._data.ndim
+
+    @property
+    def size(self) -> int:
+        return self._data.size
+
+    @property
+    def op(self) -> Any:
+        """The op that made this tensor; None for a leaf, and once the backward pass has used it."""
+        return self.recipe[0] if isinstance(self.recipe, tuple) else None
+
+    @property
+    def args(self) -> tuple:
+        return self.recipe[1] if isinstance(self.recipe, tuple) else ()
+
+    @property
+    def kwargs(self) -> dict:
+        return self.recipe[2] if isinstance(self.recipe, tuple) else {}
+
+    def numpy(self) -> np.ndarray:
+        """A copy on the host."""
+        return np.array(to_host(self._data))
+
+    def item(self) -> float:
+        """The only element, as a Python number."""
+        return self._data.item()
+
+    def detach(self) -> "Tensor":
+        """The same numbers, cut from the graph."""
+        t = autograd.constant(self._data)
+        t._print = autograd.fingerprint(self._data) if self._print is not None else None
+        return t
+
+    def backward(
+        self, seed: Any = None, *, create_graph: bool = False, retain_graph: bool | None = None
+    ) -> None:
+        """Add the gradient of this scalar (or, with `seed`, of any tensor) to `.grad` of every leaf behind it."""
+        autograd.backward(self, seed, create_graph=create_graph, retain_graph=retain_graph)
+
+    def zero_grad(self) -> None:
+        """Forget the gradient."""
+        self.grad = None
+
+    def __repr__(self) -> str:
+        body = np.array2string(
+            np.asarray(to_host(self._data)), separator=", ", prefix="Tensor(", threshold=100
+        )
+        name = f", name={self.name!r}" if self.name else ""
+        made = f", op={self.op.name}" if self.op else (", requires_grad=True" if self.requires_grad else "")
+        return f"Tensor({body}, {self._data.dtype}{name}{made})"
+
+    # As Python and NumPy see it
+
+    def __len__(self) -> int:
+        if not self._data.ndim:
+            raise DTypeError("a scalar Tensor has no length")
+        return self._data.shape[0]
+
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
+    def __float__(self) -> float:
+        return float(self._single("float"))
+
+    def __int__(self) -> int:
+        return int(self._single("int"))
+
+    def __bool__(self) -> bool:
+        return bool(self._single("bool"))
+
+    def __index__(self) -> int:
+        if self._data.dtype.kind not in "iu":
+            raise DTypeError(f"a Tensor of dtype {self._data.dtype} is no index: only integers are")
+        return int(self._single("index"))
+
+    def _single(self, what: str) -> Any:
+        if self._data.size != 1:
+            raise DTypeError(
+                f"{what}() of a Tensor of shape {self.shape} is ambiguous: it needs exactly one element; "
+                "reduce it first (.sum(), .mean(), (t > 0).all())"
+            )
+        return self._data.item()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        if self.requires_grad:
+            raise DTypeError(
+                "turning a Tensor that requires gradients into an array would lose its graph: use minigen.ops, or say "
+                "so with .detach().numpy()"
+            )
+        return np.array(to_host(self._data), dtype=dtype)
+
+    def __array_ufunc__(self, ufunc: np.ufunc, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        """np.exp(t) and array * t become minigen ops; what has no op is refused rather than done without a graph."""
+        if method == "__call__" and not kwargs:
+            if ufunc.__name__ in _UFUNCS:
+                return _UFUNCS[ufunc.__name__](*inputs)
+            if ufunc.__name__ in _COMPARISONS:
+                return ufunc(*[getattr(x, "_data", x) for x in inputs])
+        raise DTypeError(
+            f"np.{ufunc.__name__} cannot be recorded on a Tensor: use an operation of minigen.ops, or leave the graph "
+            "with .detach().numpy()"
+        )
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        hint = (
+            f"minigen.ops.{function.__name__}"
+            if hasattr(ops, function.__name__)
+            else "an operation of minigen.ops"
+        )
+        raise DTypeError(
+            f"np.{function.__name__} would lose the graph of a Tensor: use {hint}, or leave the graph with .detach().numpy()"
+        )
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raise GraphError(
+            "a Tensor cannot be assigned into (its gradient would be wrong): build it with ops.where, ops.put or "
+            "ops.concatenate, or write to .data of a leaf"
+        )
+
+    def __deepcopy__(self, memo: dict) -> "Tensor":
+        if self.recipe is not None:
+            raise GraphError("only leaves of the graph can be copied: detach() first")
+        t = Tensor(self._data.copy(), self.requires_grad, name=self.name)
+        memo[id(self)] = t
+        return t
+
+    def __reduce__(self):
+        raise DTypeError("Tensors are not pickled: keep .numpy() with minigen.checkpoint")
+
+    # Operators. Comparisons give raw masks.
+
+    def __add__(self, other):
+        return ops.add(self, other)
+
+    def __radd__(self, other):
+        return ops.add(other, self)
+
+    def __sub__(self, other):
+        return ops.sub(self, other)
+
+    def __rsub__(self, other):
+        return ops.sub(other, self)
+
+    def __mul__(self, other):
+        return ops.mul(self, other)
+
+    def __rmul__(self, other):
+        return ops.mul(other, self)
+
+    def __truediv__(self, other):
+        return ops.div(self, other)
+
+    def __rtruediv__(self, other):
+        return ops.div(other, self)
+
+    def __pow__(self, other):
+        return ops.power(self, other)
+
+    def __rpow__(self, other):
+        return ops.power(other, self)
+
+    def __matmul__(self, other):
+        return ops.matmul(self, other)
+
+    def __rmatmul__(self, other):
+        return ops.matmul(other, self)
+
+    def __neg__(self):
+        return ops.neg(self)
+
+    def __pos__(self):
+        return self
+
+    def __abs__(self):
+        return ops.abs(self)
+
+    def __getitem__(self, index):
+        return ops.take(self, index=_plain(index))
+
+    def __lt__(self, other):
+        return self._data < getattr(other, "_data", other)
+
+    def __le__(self, other):
+        return self._data <= getattr(other, "_data", other)
+
+    def __gt__(self, other):
+        return self._data > getattr(other, "_data", other)
+
+    def __ge__(self, other):
+        return self._data >= getattr(other, "_data", other)
+
+    def __eq__(self, other):
+        return self._data == getattr(other, "_data", other)
+
+    def __ne__(self, other):
+        return self._data != getattr(other, "_data", other)
+
+    # Methods, as NumPy names them
+
+    @property
+    def T(self):
+        return ops.transpose(self)
+
+    @property
+    def mT(self):
+        return ops.mT(self)
+
+    def reshape(self, *shape):
+        return ops.reshape(self, shape=_shape(shape))
+
+    def flatten(self, start: int = 0):
+        """(a, b, c) -> (a * b * c,); the axes before `start` stay"""
+        return ops.reshape(
+            self,
+            shape=(*self.shape[:start], -1)
+            if self.size
+            else (*self.shape[:start], _product(self.shape[start:])),
+        )
+
+    def transpose(self, *axes):
+        return ops.transpose(self, axes=_shape(axes) if axes else None)
+
+    def swapaxes(self, a, b):
+        return ops.swapaxes(self, a=a, b=b)
+
+    def squeeze(self, axis=None):
+        return ops.squeeze(self, axis=axis)
+
+    def astype(self, dtype):
+        """The same numbers in another float dtype (recorded), or in an integer dtype (cut from the graph)."""
+        if xp.dtype(dtype).kind != "f" or not self.requires_grad:
+            return autograd.constant(self._data.astype(dtype))
+        return ops.astype(self, dtype=dtype)
+
+    def sum(self, axis=None, keepdims=False):
+        return ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis=None, keepdims=False):
+        return ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis=None, keepdims=False, ddof=0):
+        return ops.var(self, axis, keepdims, ddof)
+
+    def std(self, axis=None, keepdims=False, ddof=0):
+        return ops.std(self, axis, keepdims, ddof)
+
+    def max(self, axis=None, keepdims=False):
+        return ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis=None, keepdims=False):
+        return ops.min(self, axis=axis, keepdims=keepdims)
+
+    def prod(self, axis=None, keepdims=False):
+        return ops.prod(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis):
+        return ops.cumsum(self, axis=axis)
+
+    def argmax(self, axis=None):
+        """A raw array of indices: no gradient passes."""
+        return self._data.argmax(axis=axis)
+
+    def argmin(self, axis=None):
+        """A raw array of indices: no gradient passes."""
+        return self._data.argmin(axis=axis)
+
+    def clip(self, low=None, high=None):
+        return ops.clip(self, low=low, high=high)
+
+    def exp(self):
+        return ops.exp(self)
+
+    def log(self):
+        return ops.log(self)
+
+    def sqrt(self):
+        return ops.sqrt(self)
+
+    def tanh(self):
+        return ops.tanh(self)
+
+    def sigmoid(self):
+        return ops.sigmoid(self)
+
+    def relu(self):
+        return ops.relu(self)
+
+
+def as_array(data: Any, dtype: Any = None) -> Array:
+    """Anything numeric -> an array of the active backend. Numbers and lists of floats become float32."""
+    if isinstance(data, Node):
+        data = data._data
+    array = data if is_array(data) else _from_python(data)
+    if array.dtype.kind not in "fiub":
+        raise DTypeError(f"a Tensor holds numbers, got dtype {array.dtype}: convert the data first")
+    return array if dtype is None or array.dtype == dtype else array.astype(dtype)
+
+
+def _from_python(data: Any) -> Array:
+    given = isinstance(data, np.ndarray | np.generic)
+    try:
+        host = np.asarray(data)
+    except ValueError as error:
+        raise DTypeError(
+            f"cannot make a Tensor of a {type(data).__name__}: {str(error).splitlines()[0]}"
+        ) from error
+    if host.dtype.kind == "f" and not given:
+        host = host.astype(np.float32)
+    return from_host(host) if host.dtype.kind in "fiub" else host
+
+
+def _plain(index: Any) -> Any:
+    """An index without Tensors in it."""
+    if isinstance(index, tuple):
+        return tuple(_plain(part) for part in index)
+    if isinstance(index, list):
+        return from_host(np.asarray(index, dtype=None if index else int))
+    return index._data if isinstance(index, Node) else index
+
+
+def _shape(sizes: tuple) -> tuple:
+    """reshape(2, 3) and reshape((2, 3)) mean the same"""
+    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else tuple(sizes)
+
+
+def _product(sizes: tuple[int, ...]) -> int:
+    total = 1
+    for n in sizes:
+        total *= n
+    return total
