@@ -50,7 +50,7 @@ def _common(verb, run) -> None:
 def _web_address(text: str) -> str:
     parts = urlsplit(text)
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise argparse.ArgumentTypeError(f"{text!r} is no web address, expected http://… or https://…")
+        raise argparse.ArgumentTypeError(f"{text!r} is no web address, expected http:// or https://")
     return text
 
 

@@ -23,7 +23,7 @@ class Batches:
         self.n, self.size, self.rng, self.drop_last = n, size, rng, drop_last
         self.epoch = 0  # epochs finished
         self.position = 0  # items of the current epoch already handed out
-        self._start: dict[str, Any] | None = None  # the generator before it drew the current order
+        self._start: Any = None  # the generator before it drew the current order
         self._order: np.ndarray | None = None
 
     def __len__(self) -> int:
@@ -72,7 +72,8 @@ class Batches:
         saved = {key: state.get(key) for key in mine}
         if saved != mine:
             raise CheckpointError(f"Batches: saved with {saved}, expected {mine}; resume with the same data")
-        epoch, position = state.get("epoch"), state.get("position")
+        epoch: Any = state.get("epoch")
+        position: Any = state.get("position")
         middle = state.get("start") is not None
         if not (
             _is_count(epoch) and _is_count(position) and position < self._end and middle == (position > 0)

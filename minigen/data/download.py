@@ -9,6 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from minigen import __version__
@@ -31,15 +32,11 @@ def fetch(
     """Make the four files of a set stand in `dest`/NAME (else the cache): [(path, was it downloaded now)]
 
     A file that is already there and right is left alone. `mirrors` replace the built-in ones. Raises DataError
-    when every mirror failed, saying why each did; nothing but whole, checked files is ever left in the folder.
+    saying why each mirror failed; nothing but whole, checked files is ever left in the folder.
     """
     published = idx_set(name)
     folder = (Path(dest).expanduser() if dest is not None else cache_folder()) / name
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _sweep(folder)
-    except OSError as error:
-        raise _cannot_write(folder, error) from None
+    _check_writable(folder)
     return [_fetch_file(published, file, folder, mirrors, progress) for file in published.files]
 
 
@@ -114,6 +111,7 @@ def write_whole(path: Path, *parts: bytes) -> None:
     """Write under a temporary name in the same folder, flush to the disk, rename: all of it or nothing."""
     temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)  # only now: a failed download leaves not even a folder
         with tempfile.NamedTemporaryFile(
             "wb", dir=path.parent, prefix=".", suffix=".part", delete=False
         ) as file:
@@ -144,11 +142,15 @@ def _flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove what a download killed in the middle of writing left here, but not one that is under way."""
+def _check_writable(folder: Path) -> None:
+    """Refuse a hopeless folder before the download, and clear it of what a kill in mid-write left there."""
+    nearest = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        raise _cannot_write(folder, OSError(errno.EACCES, f"{nearest} is no folder that can be written to"))
     for part in folder.glob(".*.part"):
-        if time.time() - part.stat().st_mtime > STALE:
-            part.unlink(missing_ok=True)
+        with suppress(OSError):
+            if time.time() - part.stat().st_mtime > STALE:  # a younger one may be another download at work
+                part.unlink()
 
 
 def _cannot_write(path: Path, error: OSError, size: int = 0) -> DataError:

@@ -84,7 +84,7 @@ def check_digest(*parts: bytes, sha256: str) -> None:
     if found != sha256:
         owner = owner_of(found)
         known = f" (these are the bytes of {owner})" if owner else ""
-        raise DataError(f"has the SHA-256 {found[:12]}…{known}, expected {sha256[:12]}…")
+        raise DataError(f"has the SHA-256 {found[:12]}...{known}, expected {sha256[:12]}...")
 
 
 def _plain(file: BinaryIO, start: bytes, size: int, ndim: int, expect: IdxFile | None) -> tuple[bytes, bytes]:
@@ -134,9 +134,9 @@ def _shape(header: bytes) -> tuple[int, ...]:
 def _check_magic(header: bytes, ndim: int) -> None:
     expected = f"expected an IDX file of bytes (00 00 08 {ndim:02x})"
     if not header:
-        raise DataError(f"is empty, {expected}")
+        raise DataError(f"holds no data, {expected}")
     if header.lstrip().startswith(b"<"):
-        raise DataError(f"holds a web page ({header[:9].decode('ascii', 'replace')!r}…), {expected}")
+        raise DataError(f"holds a web page ({header[:9].decode('ascii', 'replace')!r}...), {expected}")
     if header[:2] != b"\0\0"[: len(header)]:
         raise DataError(f"starts with the bytes {header[:4].hex(' ')}, {expected}")
     if len(header) < 4 + 4 * ndim:

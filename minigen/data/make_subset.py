@@ -1,4 +1,4 @@
-"""Make the embedded subset anew from the full MNIST: `python -m minigen.data.make_subset [--data-dir DIR] [OUT]`.
+"""Make the embedded subset anew from the full MNIST: `python -m minigen.data.make_subset --data-dir DIR`.
 
 The images are chosen and ordered by one raw random key each, from a bit generator whose stream NumPy keeps
 fixed: sort by key, then keep the first 600 (100) of every digit. The same images come out everywhere.
@@ -31,7 +31,7 @@ def choose(split: Split, per_digit: int, seed: int) -> Split:
 
 def make(full: Dataset) -> dict[str, np.ndarray]:
     """the full set -> the four arrays of the subset"""
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for stream, (part, per_digit) in enumerate(PER_DIGIT.items()):
         chosen = choose(getattr(full, part), per_digit, SEED + stream)
         arrays |= {f"{part}_images": chosen.images, f"{part}_labels": chosen.labels}
@@ -46,7 +46,7 @@ def npy(array: np.ndarray) -> bytes:
 
 
 def write(path: Path, arrays: dict[str, np.ndarray]) -> None:
-    """An npz as np.savez_compressed writes it, but with the strongest deflate and no time of writing inside."""
+    """An npz like that of np.savez_compressed, but with the strongest deflate and no date inside."""
     with zipfile.ZipFile(path, "w") as archive:
         for name, array in arrays.items():
             archive.writestr(zipfile.ZipInfo(f"{name}.npy"), npy(array), zipfile.ZIP_DEFLATED, 9)

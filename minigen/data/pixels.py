@@ -20,8 +20,8 @@ def binarize(
 ) -> np.ndarray:
     """(...) uint8, or float in [0, 1] -> (...) float32 of zeros and ones
 
-    "threshold": one where the pixel is brighter than a half. "dynamic": one with the pixel's brightness as the
-    probability, drawn anew at every call from `rng` (Salakhutdinov & Murray 2008, section 4).
+    "threshold": one where the pixel is brighter than a half. "dynamic": one with the pixel's brightness as
+    the probability, drawn anew at every call from `rng` (Salakhutdinov & Murray 2008, section 4).
     """
     p = scale(images) if images.dtype == np.uint8 else np.asarray(images, np.float32)
     if not (p.min(initial=0) >= 0 and p.max(initial=0) <= 1):

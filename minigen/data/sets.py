@@ -24,7 +24,7 @@ class Split:
     def __post_init__(self):
         if self.images.ndim != 3 or self.labels.shape != self.images.shape[:1]:
             raise ShapeError(
-                f"Split: images {self.images.shape} and labels {self.labels.shape}, expected (N, H, W) and (N,)"
+                f"Split: images {self.images.shape}, labels {self.labels.shape}; expected (N, H, W) and (N,)"
             )
 
     def __len__(self) -> int:
@@ -46,8 +46,8 @@ class Dataset:
 def load(name: str = EMBEDDED, *, folder: str | os.PathLike | None = None) -> Dataset:
     """name -> Dataset; images (N, 28, 28) uint8, labels (N,) uint8, read-only
 
-    "mnist-small" is part of the package. "mnist" and "fashion-mnist" are looked for in `folder` if it is given,
-    else in the folder named by MINIGEN_DATA and then in the download cache; a folder holds the four IDX files,
+    "mnist-small" is part of the package. "mnist" and "fashion-mnist" are looked for in `folder` if given, else
+    in the folder named by MINIGEN_DATA and then in the download cache; a folder holds the four IDX files,
     gzipped or not, itself or in a subfolder named like the set. Every file is held against its published
     checksum. Raises DataError: one line that names the file, what was found and what was expected.
     """
@@ -121,13 +121,13 @@ def search_path(folder=None) -> list[Path]:
     named = folder if folder is not None else os.environ.get("MINIGEN_DATA")
     if not named:
         return [cache_folder()]
-    named = Path(named).expanduser()
-    if not named.is_dir():
+    base = Path(named).expanduser()
+    if not base.is_dir():
         whose = "the data folder" if folder is not None else "MINIGEN_DATA"
         raise DataError(
-            f"{named}: {whose} is no folder; expected one that holds IDX files or subfolders of them"
+            f"{base}: {whose} is no folder; expected one that holds IDX files or subfolders of them"
         )
-    return [named] if folder is not None else [named, cache_folder()]
+    return [base] if folder is not None else [base, cache_folder()]
 
 
 def cache_folder() -> Path:

@@ -23,7 +23,7 @@ class FileCheck:
 
 
 def verify(name: str, folder=None) -> list[FileCheck]:
-    """Hold every file of a set that is found against its shape and checksum; damage is reported, not raised."""
+    """Hold every file of a set against its shape and checksum; damage is reported, not raised."""
     if name == EMBEDDED:
         return [_check(name, sets.EMBEDDED_FILE.name, sets.EMBEDDED_FILE, sets.load_embedded)]
     published = idx_set(name)
