@@ -1,1 +1,94 @@
 """The command line: `minigen VERB`."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from minigen.errors import CourseError, MinigenError
+
+# verb -> (family module, what it does): the table is all that help and a typing error need.
+VERBS = {
+    "check": ("course", "judge an exercise: hole by hole, with what is wrong and why"),
+    "watch": ("course", "check an exercise whenever it is saved"),
+    "hint": ("course", "the next hint for a hole"),
+    "solution": ("course", "the reference beside yours (asks first)"),
+    "reset": ("course", "put an exercise back to its stub (keeps a backup)"),
+    "list": ("course", "all lessons and their state"),
+    "read": ("course", "the text of a lesson"),
+    "train": ("train", "train a model"),
+    "sample": ("train", "draw from a trained model"),
+    "gradcheck": ("gradcheck", "check the gradients of functions in a file"),
+    "data": ("data", "list, get or verify data sets"),
+    "doctor": ("doctor", "what this machine has and what is missing"),
+}
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument errors are one line, like every other error."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what fits\n")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code."""
+    try:
+        code = _run(list(sys.argv[1:] if argv is None else argv))
+        sys.stdout.flush()
+        return code
+    except MinigenError as error:
+        print(f"minigen: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader went away (`minigen list | head`); Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run(argv: list[str]) -> int:
+    verb = next((word for word in argv if not word.startswith("-")), None)
+    if argv[:1] in (["-h"], ["--help"]):
+        print(_help())
+        return 0
+    if argv[:1] == ["--version"]:
+        from minigen import __version__
+
+        print(f"minigen {__version__}")
+        return 0
+    if verb is not None and verb == argv[0] and verb not in VERBS:
+        near = difflib.get_close_matches(verb, VERBS, n=1, cutoff=0.5)
+        meant = f"did you mean `minigen {near[0]}`?" if near else "`minigen --help` lists the verbs"
+        raise CourseError(f"no verb {verb!r}: {meant}")
+    parser = Parser(prog="minigen", add_help=False)
+    parsers = parser.add_subparsers(parser_class=Parser)
+    family = VERBS[verb][0] if verb in VERBS else "course"
+    module = f"minigen.cli.{family}"
+    if importlib.util.find_spec(module) is None:
+        raise MinigenError(f"`minigen {verb}` is not part of this version: {module} is missing")
+    loaded = importlib.import_module(module)
+    loaded.add(parsers)
+    parser.set_defaults(run=getattr(loaded, "status", None))
+    try:
+        args = parser.parse_args(argv)
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    return int(args.run(args))
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {verb:<10} {says}" for verb, (_, says) in VERBS.items())
+    return (
+        "usage: minigen [VERB ...]\n\n"
+        "minigen alone shows where you are in the course and what is next.\n\n"
+        f"{verbs}\n\n`minigen VERB --help` shows a verb's options. Exit codes: 0 pass, 1 failed, 2 usage,\n"
+        "3 not started, 4 time or memory limit, 5 broken environment."
+    )

@@ -78,9 +78,7 @@ def write(where: Course) -> list[str]:
             write_text(lesson.exercise, make_stub(lesson))
             report.append(f"wrote {lesson.exercise}")
         elif found == "edited":
-            report.append(
-                f"kept {lesson.exercise}: it has edits (its stub may have changed; `minigen reset` replaces it)"
-            )
+            report.append(f"kept {lesson.exercise}: it has edits (`minigen reset` puts the new stub there)")
     return report
 
 

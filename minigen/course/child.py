@@ -1,0 +1,248 @@
+"""The process in which a learner's code meets the checks. Run by runner.py as a script, never imported by it.
+
+It tells the parent what it does over a pipe, line by line, each line carrying a word that only the two know.
+It decides nothing: what is not reported as passed has not passed. pytest collects the checks before a line of
+the learner's code has run; the functions that checks rely on are compared with what they were after each one.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import marshal
+import os
+import sys
+import time
+import traceback
+import types
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+LONGEST = 3000
+
+
+class Judge:
+    """A pytest plugin: fixtures `lesson` and `rng`, and a loop over variants and checks."""
+
+    def __init__(self, request: dict[str, Any], channel: int) -> None:
+        self.request, self.channel = request, channel
+        self.variant: dict[str, Any] = {}
+        self.modules: dict[str, Any] = {}
+        self.result: dict[str, Any] = {}
+        self.guard: list[tuple[Any, str, Any]] = []
+        self.watching = False
+
+    def send(self, event: str, **fields: Any) -> None:
+        """One line to the parent; what the learner printed goes out before it."""
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        line = json.dumps({"word": self.request["word"], "event": event, **fields}) + "\n"
+        data = line.encode()
+        while data:
+            data = data[os.write(self.channel, data) :]
+
+    def pytest_configure(self, config: Any) -> None:
+        config.addinivalue_line("markers", "hole(name, kind, seconds): the hole that a check judges")
+
+    def pytest_collectreport(self, report: Any) -> None:
+        if report.failed:
+            self.send("broken", text=str(report.longreprtext)[-LONGEST:])
+
+    def pytest_runtestloop(self, session: Any) -> bool:
+        """Every variant against its checks, in place of pytest's own loop."""
+        items = [(item.originalname, item) for item in session.items]
+        self.send("collected", items=[[name, item.name] for name, item in items])
+        self.guard = list(_relied_on(session))
+        _limit_memory(self.request["memory"])
+        sys.addaudithook(self.audit)
+        for variant in self.request["variants"]:
+            self.variant = variant
+            for name, item in items:
+                if name in variant["checks"] and not self.one(item):
+                    break
+        self.send("finished")
+        return True
+
+    def one(self, item: Any) -> bool:
+        """Runs one check; whether the next of this variant should run too."""
+        from _pytest.runner import runtestprotocol
+
+        self.send("start", variant=self.variant["id"], check=item.name)
+        self.result, started = {}, time.perf_counter()
+        item._initrequest()
+        reports = runtestprotocol(item, log=False, nextitem=None)
+        broken = next((report for report in reports if report.failed and report.when != "call"), None)
+        if not self.result:
+            says = getattr(broken, "longreprtext", "it neither passed nor failed").strip().splitlines()
+            self.result = {"outcome": "failed", "message": says[-1] if says else "it could not be set up"}
+        elif broken and self.result["outcome"] == "passed":
+            self.result = {
+                "outcome": "failed",
+                "message": f"clearing up after it failed: {broken.longreprtext}",
+            }
+        seconds = time.perf_counter() - started
+        self.send("end", variant=self.variant["id"], check=item.name, seconds=seconds, **self.result)
+        return self.result["outcome"] == "passed" or not self.request["stop_early"]
+
+    def pytest_pyfunc_call(self, pyfuncitem: Any) -> bool:
+        """Calls the check; only a check that returns, with everything it relies on in place, has passed."""
+        import numpy as np
+
+        wanted = pyfuncitem._fixtureinfo.argnames
+        try:
+            with np.errstate():
+                pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted})
+        except BaseException as error:
+            self.result = self.describe(error)
+        else:
+            self.result = {"outcome": "passed"}
+        if changed := self.restore():
+            says = f"your file replaces {changed}, which the checks rely on: leave it as it is"
+            self.result = {"outcome": "failed", "message": says}
+        return True
+
+    def load(self) -> Any:
+        """The module of the current variant, made once."""
+        key = self.variant["id"]
+        if key not in self.modules:
+            module = types.ModuleType(self.variant["module"])
+            module.__file__ = self.variant["filename"]
+            self.modules = {key: module}
+            sys.modules[module.__name__] = module
+            code = marshal.loads(base64.b64decode(self.variant["code"]))
+            self.watching = True
+            try:
+                exec(code, module.__dict__)
+            except BaseException as error:
+                self.modules[key] = error
+        if isinstance(self.modules[key], BaseException):
+            raise ImportFailure(self.modules[key])
+        return self.modules[key]
+
+    def audit(self, event: str, args: tuple[Any, ...]) -> None:
+        """Once the learner's code runs, nobody opens the solution: not even by a name glued from pieces."""
+        if event == "open" and self.watching and args and isinstance(args[0], str | bytes):
+            path = os.path.realpath(os.fsdecode(args[0]))
+            if any(path.startswith(start) for start in self.request["forbidden"]):
+                raise PermissionError(
+                    "the file opens its own solution, which is what this check compares with"
+                )
+
+    def restore(self) -> str:
+        """The first function that was replaced ('' if none); all are put back."""
+        changed = ""
+        for owner, name, value in self.guard:
+            if vars(owner).get(name) is not value:
+                changed = changed or f"{owner.__name__}.{name}"
+                with contextlib.suppress(Exception):
+                    setattr(owner, name, value)
+        return changed
+
+    def describe(self, error: BaseException) -> dict[str, Any]:
+        """What a person needs to know of an exception: message, and the learner's own line."""
+        imported = isinstance(error, ImportFailure)
+        error = error.error if isinstance(error, ImportFailure) else error
+        frames = traceback.extract_tb(error.__traceback__)
+        mine = [frame for frame in frames if frame.filename == self.variant["filename"]]
+        asserted = isinstance(error, AssertionError) or type(error).__name__ == "Failed"
+        said = _text(error)
+        if asserted and said and not mine:
+            message = said
+        elif asserted and not said and frames:
+            message = f"this does not hold: {frames[-1].line}"
+        else:
+            message = f"{type(error).__name__}: {said}" if said else type(error).__name__
+        if imported:
+            message = f"the file cannot be imported: {message}"
+        elif not mine and not asserted:
+            message += " (raised by the check on what your code returned: does it return the right thing?)"
+        outcome = "memory" if isinstance(error, MemoryError) else "failed"
+        return {"outcome": outcome, "message": message[:LONGEST], "line": mine[-1].lineno if mine else None}
+
+
+class ImportFailure(Exception):
+    """The learner's module raised while it was imported."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error).strip()
+    except Exception:
+        return "(its message cannot be printed)"
+
+
+def _relied_on(session: Any) -> Iterator[tuple[Any, str, Any]]:
+    """(module or class, name, function) of what checks call: builtins, numpy, pytest, minigen, the checks."""
+    import builtins
+    import math
+
+    import numpy as np
+    import pytest
+
+    owners: list[Any] = [builtins, math, np, np.linalg, np.testing, np.random, pytest]
+    owners += [
+        module for name, module in sorted(sys.modules.items()) if name.split(".")[0] in ("minigen", "_pytest")
+    ]
+    owners += {item.module for item in session.items}
+    inner = [value for owner in owners[7:] for value in vars(owner).values() if isinstance(value, type)]
+    classes = [one for one in inner if one.__module__.split(".")[0] in ("minigen", "_pytest")]
+    for owner in [*owners, *dict.fromkeys(classes)]:
+        for name, value in list(vars(owner).items()):
+            if callable(value) and not name.startswith("_abc"):
+                yield owner, name, value
+
+
+def _limit_memory(megabytes: int) -> None:
+    """At most so much more address space than the libraries have taken; no core files."""
+    try:
+        import resource
+
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = taken + megabytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, OSError, ValueError):
+        pass  # a system without these limits: the time limit still holds
+
+
+def main() -> int:
+    """Reads the request from standard input, runs it, reports over the pipe."""
+    request = json.loads(sys.stdin.buffer.read())
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    for folder in (Path(__file__).resolve().parents[2], request["root"]):
+        if str(folder) not in sys.path:
+            sys.path.append(str(folder))
+    import numpy as np
+    import pytest
+
+    judge = Judge(request, int(sys.argv[1]))
+
+    class Fixtures:
+        @pytest.fixture
+        def lesson(self) -> Any:
+            return judge.load()
+
+        @pytest.fixture
+        def rng(self, request: Any) -> Any:
+            return np.random.default_rng([judge.request["seed"], zlib.crc32(request.node.name.encode())])
+
+    plain = ["--noconftest", "--import-mode=importlib", "--assert=plain", "-s"]
+    off = [
+        word
+        for name in ("cacheprovider", "warnings", "terminal", "junitxml")
+        for word in ("-p", f"no:{name}")
+    ]
+    place = ["-c", os.devnull, f"--rootdir={request['root']}", request["file"]]
+    return int(pytest.main([*plain, *off, *place], plugins=[judge, Fixtures()]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

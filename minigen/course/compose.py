@@ -1,0 +1,202 @@
+"""A learner's file, and for each hole a module of it in which every other hole is the reference's.
+
+All of it happens on syntax trees, before anything runs. What is the learner's keeps the learner's file name
+and lines; what is the reference's is moved far beyond the last line before compiling, and moved back in the
+compiled code under a name of its own, so that no traceback points into a line the learner did not write.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import functools
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import CodeType
+
+from minigen.course.holes import Function, functions
+from minigen.course.manifest import Lesson
+from minigen.course.stubs import make_stub
+
+FAR = 1_000_000
+
+
+class Refused(Exception):
+    """The file as a whole cannot be judged: a syntax error, or it uses its own solution."""
+
+    def __init__(self, message: str, line: int | None = None, source: str = "") -> None:
+        super().__init__(message)
+        self.line, self.source = line, source
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A learner's version of a lesson: the text, and the path that tracebacks name."""
+
+    lesson: Lesson
+    path: Path
+    source: str
+
+    @functools.cached_property
+    def tree(self) -> ast.Module:
+        """The syntax tree; Refused where there is none or where it reaches for the solution."""
+        try:
+            tree = ast.parse(self.source, str(self.path))
+        except SyntaxError as error:
+            text = (error.text or "").rstrip("\n")
+            caret = " " * max((error.offset or 1) - 1, 0) + "^"
+            raise Refused(f"Python cannot read it: {error.msg}", error.lineno, f"{text}\n{caret}") from None
+        except ValueError as error:
+            raise Refused(f"Python cannot read it: {error}") from None
+        line = _borrows(tree, self.lesson, _constants(_reference(self.lesson)))
+        if line:
+            text = self.source.splitlines()[line - 1]
+            says = (
+                f"it uses its own solution, solutions/{self.lesson.name}.py: only your own code can be judged"
+            )
+            raise Refused(says, line, text)
+        return tree
+
+    def state(self, hole: str) -> str:
+        """`not started` (as in the stub), `missing` (no such function) or `started`."""
+        mine = dict(functions(self.tree)).get(hole)
+        if mine is None:
+            return "started" if hole in _assigned(self.tree) else "missing"
+        return "not started" if _bare(mine) == _bare(_stub(self.lesson)[hole]) else "started"
+
+    @functools.cached_property
+    def states(self) -> dict[str, str]:
+        return {hole.name: self.state(hole.name) for hole in self.lesson.holes}
+
+    def compose(self, *holes: str) -> ast.Module:
+        """The learner's file with every hole but these as in the reference."""
+        tree, reference = copy.deepcopy(self.tree), copy.deepcopy(_reference(self.lesson))
+        ast.increment_lineno(reference, FAR)
+        solved = dict(functions(reference))
+        _restore(tree, reference)
+        for hole in self.lesson.holes:
+            if hole.name not in holes:
+                _replace(tree, hole.name, solved[hole.name])
+        return ast.fix_missing_locations(tree)
+
+    def compiled(self, tree: ast.Module) -> CodeType:
+        """Code of a composed tree, each part under its own file name and lines."""
+        code = compile(tree, str(self.path), "exec", dont_inherit=True)
+        return _bring_back(code, f"<reference {self.lesson.name}>")
+
+
+def same(one: ast.Module, other: ast.Module) -> bool:
+    """Whether two trees are the same program."""
+    return ast.dump(one) == ast.dump(other)
+
+
+@functools.lru_cache(maxsize=32)
+def _reference(lesson: Lesson) -> ast.Module:
+    return ast.parse(lesson.source)
+
+
+@functools.lru_cache(maxsize=32)
+def _stub(lesson: Lesson) -> dict[str, Function]:
+    return dict(functions(ast.parse(make_stub(lesson))))
+
+
+def _bare(node: Function) -> str:
+    """A function without its docstring, as text: comments, blank lines and prose do not start a hole."""
+    body = node.body[1:] if ast.get_docstring(node) is not None else node.body
+    return ast.dump(node.args) + "".join(map(ast.dump, body))
+
+
+def _bring_back(code: CodeType, filename: str) -> CodeType:
+    """Gives code from beyond FAR its real lines and `filename`; line tables are relative, so they follow."""
+    far = code.co_firstlineno > FAR
+    inner = (_bring_back(one, filename) if isinstance(one, CodeType) else one for one in code.co_consts)
+    code = code.replace(co_consts=tuple(inner))
+    return code.replace(co_firstlineno=code.co_firstlineno - FAR, co_filename=filename) if far else code
+
+
+def _replace(tree: ast.Module, name: str, solved: Function) -> None:
+    """Puts the reference's function where the learner's is; appends it where there is none."""
+    body: list[ast.stmt] = tree.body
+    *owners, last = name.split(".")
+    for owner in owners:
+        classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == owner]
+        if not classes:
+            return  # the whole class is missing, and _restore has put the reference's there
+        body = classes[-1].body
+    places = [
+        (block, node) for block, node in _statements(body) if isinstance(node, Function) and node.name == last
+    ]
+    if places:
+        block, node = places[-1]
+        block[block.index(node)] = solved
+    else:
+        body.append(solved)
+
+
+def _statements(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], ast.stmt]]:
+    """Every statement of a block with the list that holds it; into if, try and with, not into definitions."""
+    for node in list(body):
+        yield body, node
+        if isinstance(node, ast.If | ast.Try | ast.With):
+            for field in ("body", "orelse", "finalbody"):
+                yield from _statements(getattr(node, field, []))
+
+
+def _restore(tree: ast.Module, reference: ast.Module) -> None:
+    """Adds what the reference defines at module level and the learner's file lacks, in its order."""
+    mine = {name for node in tree.body for name in _binds(node)}
+    for at, node in enumerate(reference.body):
+        future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+        if not _binds(node) or _binds(node) <= mine or "PLUGS" in _binds(node):
+            continue
+        later = {name for other in reference.body[at + 1 :] for name in _binds(other)}
+        spots = [i for i, other in enumerate(tree.body) if _binds(other) & later]
+        start = 1 if ast.get_docstring(tree) is not None else 0
+        tree.body.insert(start if future else max(start, spots[0]) if spots else len(tree.body), node)
+        mine |= _binds(node)
+
+
+def _binds(node: ast.stmt) -> set[str]:
+    """The names that a module-level statement defines."""
+    if isinstance(node, ast.ClassDef | Function):
+        return {node.name}
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return {alias.asname or alias.name.split(".")[0] for alias in node.names}
+    if isinstance(node, ast.If) and "__name__" in ast.dump(node.test):
+        return set()
+    stored = [one for one in ast.walk(node) if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store)]
+    return {one.id for one in stored}
+
+
+def _assigned(tree: ast.Module) -> set[str]:
+    """Qualified names bound by assignment, at module level or in a class: `relu = vectorize(...)` counts."""
+    names = {name for node in tree.body for name in _binds(node) if not isinstance(node, ast.ClassDef)}
+    for owner in (node for node in tree.body if isinstance(node, ast.ClassDef)):
+        names |= {f"{owner.name}.{name}" for node in owner.body for name in _binds(node)}
+    return names
+
+
+def _borrows(tree: ast.Module, lesson: Lesson, known: set[str]) -> int | None:
+    """The line where a file names its own solution, by an import or in a string; None if nowhere."""
+    module = f"solutions.{lesson.name}"
+    hidden: list[tuple[int, str]] = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import) and any(alias.name == module for alias in node.names):
+            return node.lineno
+        if isinstance(node, ast.ImportFrom) and (node.module or "").endswith("solutions"):
+            if any(alias.name in (lesson.name, "*") for alias in node.names):
+                return node.lineno
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").endswith(module):
+            return node.lineno
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value not in known:
+            hidden.append((node.lineno, node.value))
+    lines = [line for line, text in hidden if re.search(rf"\b{lesson.name}", text)]
+    spoken = any(re.search(r"\bsolutions\b", text) for _, text in hidden)
+    return lines[0] if lines and spoken else None
+
+
+def _constants(tree: ast.Module) -> set[str]:
+    """The strings that stand in the reference anyway."""
+    return {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}

@@ -1,0 +1,59 @@
+"""Lines for people: coloured in a terminal, plain elsewhere; marks that the terminal can show."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+STYLES = {"done": "green", "failing": "bold red", "not started": "dim", "dim": "dim", "strong": "bold"}
+MARKS = {"done": ("✓", "+"), "failing": ("✗", "x"), "not started": ("·", "-")}
+
+
+def say(text: str = "", style: str = "") -> None:
+    """One line (or several); `style` is a key of STYLES and shows in a terminal only."""
+    if not sys.stdout.isatty():
+        print(_printable(text))
+        return
+    _console().print(
+        _printable(text), style=STYLES.get(style, style), markup=False, highlight=False, soft_wrap=True
+    )
+
+
+def mark(state: str) -> str:
+    """The sign of a state, in ASCII where the output is not Unicode."""
+    fancy, plain = MARKS[state]
+    return fancy if _printable(fancy) == fancy else plain
+
+
+def shown(path: Path) -> str:
+    """A path as one would type it from here."""
+    try:
+        return os.path.relpath(path) if path.is_relative_to(Path.cwd()) else str(path)
+    except OSError:
+        return str(path)
+
+
+def markdown(text: str) -> None:
+    """A lesson's text: laid out in a terminal, as it is elsewhere."""
+    if not sys.stdout.isatty():
+        print(_printable(text))
+        return
+    from rich.markdown import Markdown
+
+    _console().print(Markdown(text))
+
+
+@functools.cache
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console()
+
+
+def _printable(text: str) -> str:
+    """The text with what the output's encoding lacks replaced, never an encoding error."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return text.encode(encoding, errors="replace").decode(encoding)
