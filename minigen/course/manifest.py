@@ -6,6 +6,7 @@ import ast
 import difflib
 import functools
 import re
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -152,6 +153,12 @@ def find_root(start: Path | None = None) -> Path:
 def course(root: Path | str | None = None) -> Course:
     """The course under `root`, or the one around the working directory."""
     return Course(Path(root).resolve() if root is not None else find_root())
+
+
+def reach(root: Path) -> None:
+    """Makes `import solutions.eNN_topic` work wherever the command was typed."""
+    if str(root) not in sys.path:
+        sys.path.append(str(root))
 
 
 def read_source(path: Path) -> str:
