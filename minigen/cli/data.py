@@ -111,6 +111,8 @@ def get(args) -> int:
     for path, downloaded in files:
         print(f"{'downloaded' if downloaded else 'already here'}: {path}")
     print(f"{args.name}: complete, every checksum right")
+    if args.dest and args.name != EMBEDDED:
+        print(f"to use it from there: --data-dir {args.dest}, or set MINIGEN_DATA={args.dest}")
     return PASSED
 
 

@@ -94,7 +94,7 @@ class Batches:
                 "resume with the kind of generator the run began with"
             ) from None
         self.epoch, self.position = epoch, position
-        self._start, self._order = state["start"], order
+        self._start, self._order = state.get("start"), order
 
 
 def _is_count(value: Any) -> bool:

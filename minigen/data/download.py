@@ -31,8 +31,8 @@ def fetch(
 ) -> list[tuple[Path, bool]]:
     """Make the four files of a set stand in `dest`/NAME (else the cache): [(path, was it downloaded now)]
 
-    A file that is already there and right is left alone. `mirrors` replace the built-in ones. Raises DataError
-    saying why each mirror failed; nothing but whole, checked files is ever left in the folder.
+    A file that is already there and right is left alone. `mirrors` replace the built-in ones. Raises
+    DataError saying why each mirror failed; nothing but whole, checked files is ever left in the folder.
     """
     published = idx_set(name)
     folder = (Path(dest).expanduser() if dest is not None else cache_folder()) / name

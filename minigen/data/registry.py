@@ -23,6 +23,12 @@ EMBEDDED_ARRAYS = {
 }
 
 
+class UnknownSet(DataError):
+    """A name that no data set has: a mistake in the command, not in the data."""
+
+    exit_code = 2
+
+
 @dataclass(frozen=True)
 class IdxFile:
     """One IDX file of unsigned bytes: its name, its shape and the SHA-256 of its unpacked bytes."""
@@ -95,7 +101,7 @@ NAMES = (EMBEDDED, *IDX_SETS)
 def idx_set(name: str) -> IdxSet:
     """The published set of that name, or an error that lists the names there are."""
     if name not in IDX_SETS:
-        raise DataError(f"data set {name!r} is unknown: expected one of {', '.join(NAMES)}")
+        raise UnknownSet(f"data set {name!r} is unknown: expected one of {', '.join(NAMES)}")
     return IDX_SETS[name]
 
 

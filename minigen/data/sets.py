@@ -2,13 +2,14 @@
 
 import os
 import zipfile
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from minigen.data.idx import check_digest, read_images, read_labels
-from minigen.data.registry import EMBEDDED, EMBEDDED_ARRAYS, IdxFile, IdxSet, idx_set
+from minigen.data.registry import EMBEDDED, EMBEDDED_ARRAYS, IDX_SETS, IdxFile, IdxSet, idx_set
 from minigen.errors import DataError, ShapeError
 
 EMBEDDED_FILE = Path(__file__).with_name("mnist_small.npz")
@@ -46,10 +47,10 @@ class Dataset:
 def load(name: str = EMBEDDED, *, folder: str | os.PathLike | None = None) -> Dataset:
     """name -> Dataset; images (N, 28, 28) uint8, labels (N,) uint8, read-only
 
-    "mnist-small" is part of the package. "mnist" and "fashion-mnist" are looked for in `folder` if given, else
-    in the folder named by MINIGEN_DATA and then in the download cache; a folder holds the four IDX files,
-    gzipped or not, itself or in a subfolder named like the set. Every file is held against its published
-    checksum. Raises DataError: one line that names the file, what was found and what was expected.
+    "mnist-small" is part of the package. "mnist" and "fashion-mnist" are looked for in `folder` if given,
+    else in the folder named by MINIGEN_DATA and then in the download cache; a folder holds the four IDX
+    files, gzipped or not, itself or in a subfolder named like the set. Every file is held against its
+    published checksum. Raises DataError: one line naming the file, what was found and what was expected.
     """
     if name == EMBEDDED:
         return load_embedded()
@@ -63,9 +64,9 @@ def load(name: str = EMBEDDED, *, folder: str | os.PathLike | None = None) -> Da
             "or set MINIGEN_DATA to a folder that holds its IDX files"
         )
     if missing:
-        where = next(iter(paths.values())).parent
+        place = next(iter(paths.values())).parent
         raise DataError(
-            f"{where}: of data set {name!r} {', '.join(missing)} missing; `minigen data get {name}`"
+            f"{place}: of data set {name!r} {', '.join(missing)} missing; `minigen data get {name}`"
         )
     splits = [
         read_split(paths[images.name], paths[labels.name], expect=(images, labels))
@@ -107,27 +108,41 @@ def load_embedded(path: Path = EMBEDDED_FILE) -> Dataset:
 
 
 def locate(published: IdxSet, folder=None) -> dict[str, Path]:
-    """file name -> path, for those files of a set that lie in the first place that has any of them"""
+    """file name -> path, for those files of a set that lie in the first place that has any of them
+
+    All sets call their files the same: files that lie in no folder of the set's name may be another set's.
+    """
     for base in search_path(folder):
         for place in (base / published.name, base):
             paths = {file.name: path for file in published.files if (path := _find(place, file.name))}
-            if paths:
+            if paths and not (place is base and _is_of_another(published, paths)):
                 return paths
     return {}
 
 
+def _is_of_another(published: IdxSet, paths: dict[str, Path]) -> bool:
+    """Is the smallest file another published set's? (Any other content counts as this set's, damaged.)"""
+    smallest = published.files[3].name
+    for other in IDX_SETS.values():
+        if other is not published and smallest in paths:
+            with suppress(DataError):
+                read_labels(paths[smallest], other.files[3])
+                return True
+    return False
+
+
 def search_path(folder=None) -> list[Path]:
     """The folders in which sets are looked for, in order."""
-    named = folder if folder is not None else os.environ.get("MINIGEN_DATA")
+    named = folder or os.environ.get("MINIGEN_DATA")
     if not named:
         return [cache_folder()]
     base = Path(named).expanduser()
     if not base.is_dir():
-        whose = "the data folder" if folder is not None else "MINIGEN_DATA"
+        whose = "the data folder" if folder else "MINIGEN_DATA"
         raise DataError(
             f"{base}: {whose} is no folder; expected one that holds IDX files or subfolders of them"
         )
-    return [base] if folder is not None else [base, cache_folder()]
+    return [base] if folder else [base, cache_folder()]
 
 
 def cache_folder() -> Path:
