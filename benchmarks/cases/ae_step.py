@@ -25,7 +25,7 @@ class Size:
         return list(pairwise(self.widths))
 
 
-FULL, TINY = Size(), Size(batch=4, widths=(6, 5, 2, 5, 6))
+FULL, TINY = Size(), Size(batch=4, widths=(6, 8, 4, 8, 6))
 
 
 def weights(size: Size, rng: np.random.Generator) -> list[np.ndarray]:
