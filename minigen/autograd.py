@@ -18,40 +18,26 @@ pass needs: take shapes and other metadata out of it first, so that an input whi
 """
 
 import contextlib
-import inspect
-from collections.abc import Callable, Iterable, Sequence
-from itertools import count
+from collections.abc import Callable, Sequence
 from operator import attrgetter
 from typing import Any
 
-from minigen.backend import Array, describe, from_host, is_array, xp
-from minigen.errors import DTypeError, GraphError, MinigenError, ShapeError
+from minigen.backend import Array, active, describe, from_host, is_array, xp
+from minigen.errors import GraphError, ShapeError
+from minigen.guards import check_finite, explain_failure, fit_constants
+from minigen.node import SPENT, Node, check_unchanged, clock, fingerprint, history, look_again, touch
 
-_clock = count(1).__next__  # numbers every node and every change of data: who came first?
+__all__ = [
+    "Node", "Op", "backward", "broadcast_to", "constant", "detect_anomaly", "enable_grad", "fingerprint", "fused",
+    "grad", "is_op", "is_recording", "no_grad", "op", "reachable", "register_node_type", "sum_axes", "sum_to", "touch",
+]  # fmt: skip
+
 _recording = True
 _anomaly = False
-_SPENT = "spent"  # the recipe of a node whose backward pass is over
-
-
-class Node:
-    """What the engine sees of a Tensor (minigen.tensor adds the arithmetic)."""
-
-    __slots__ = ("__weakref__", "_data", "_print", "_stamp", "grad", "name", "recipe", "requires_grad", "seq")
-
-    _data: Array
-    grad: Any
-    name: str | None
-    recipe: Any  # (op, args, kwargs, raw, kept) | None for a leaf | _SPENT
-    requires_grad: bool
-    seq: int  # when it was made, on the clock
-    _stamp: int  # when its data was last changed, on the same clock; 0: never
-    _print: (
-        int | None
-    )  # fingerprint of data that was handed out and may be written to; None: never handed out
-
-
 _new = object.__new__
 _node_type: type = Node
+_NO_OPTIONS: dict[str, Any] = {}
+_FORWARD_ERRORS = (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError)
 
 
 def register_node_type(cls: type) -> type:
@@ -68,9 +54,12 @@ class Op:
     """The attributes that `@op` gives a function; here for readers and type checkers."""
 
     name: str
-    forward: Callable[..., Any]
-    rule: Callable[..., Any] | None
+    forward: Callable[..., Any]  # on raw arrays
+    fused: bool
+    rule: Callable[..., Any]
+    uses: tuple[bool, ...] | None  # which of (y, *args) the rule captures; None: all
     twin: Callable[..., Any] | None
+    explain: Callable[..., str | None] | None
     vjp: Callable[[Callable[..., Any]], Callable[..., Any]]
     fits: Callable[[Callable[..., Any]], Callable[..., Any]]
     as_twin: Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -84,7 +73,8 @@ def op(forward: Callable[..., Any]) -> Op:
     Arrays are positional, metadata is keyword-only. Called with no Tensor among its arguments the op returns a raw
     array. `@f.vjp` states its gradient; `@f.fits` (raw arrays -> str) says in an error what would have fitted.
     """
-    return _make_op(forward, fused=False)
+    call = _general(forward, is_fused=False)
+    return _equip(_binary(call, forward) if _takes_two(forward) else call, forward, is_fused=False)
 
 
 def fused(forward: Callable[..., Any]) -> Op:
@@ -93,58 +83,96 @@ def fused(forward: Callable[..., Any]) -> Op:
     `@f.as_twin` gives its specification: the same function as a plain expression in other ops. Under
     `create_graph=True` the engine differentiates the twin, so a fused op has derivatives of every order too.
     """
-    return _make_op(forward, fused=True)
+    return _equip(_general(forward, is_fused=True), forward, is_fused=True)
 
 
-def _make_op(forward: Callable[..., Any], fused: bool) -> Op:
+def _takes_two(forward: Callable[..., Any]) -> bool:
+    code = forward.__code__
+    return (
+        code.co_argcount == 2 and not code.co_kwonlyargcount and not code.co_flags & 0x0C
+    )  # no *args, **kwargs
+
+
+def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
     def call(*args, **kwargs):
-        raw, mixed, found, track = [], False, False, False
+        this = _equipped[call]
+        found = track = mixed = watched = False
+        raw = []
         for a in args:
             if isinstance(a, Node):
                 found = True
-                if a.requires_grad:
-                    track = True
+                track = track or a.requires_grad
                 if a._print is not None:
-                    _look_again(a)
+                    watched = look_again(a)
                 raw.append(a._data)
             else:
-                if a.__class__ is not float and a.__class__ is not int:
-                    mixed = True
+                mixed = mixed or (a.__class__ is not float and a.__class__ is not int)
                 raw.append(a)
-        if mixed:
-            raw = _fit_constants(call, args, raw)
+        if mixed and found:
+            raw = fit_constants(this, args, raw)
         try:
-            y = call.forward(*raw, **kwargs)
-        except (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError) as error:
-            raise _explain(call, raw, kwargs, error) from error
-        kept = None
-        if fused:
-            y, kept = y
+            y = this.forward(*raw, **kwargs)
+        except _FORWARD_ERRORS as error:
+            raise explain_failure(this, raw, kwargs, error) from error
+        if is_fused:
+            y, saved = y
         if not found:
             return y
         if y.__class__ is not xp.ndarray:
-            y = xp.asarray(y)
+            y = xp.asarray(y)  # NumPy's 0-d results come as scalars
         if _anomaly:
-            _check_finite(call, args, y, kwargs)
+            check_finite(this, args, y)
+        t = constant(y)
+        if track and _recording:
+            t.requires_grad = True
+            t.recipe = (this, args, kwargs, raw, saved if is_fused else y, watched)
+        return t
+
+    return call
+
+
+def _binary(general: Any, forward: Callable[..., Any]) -> Any:
+    """The hot path of small graphs: two Tensors and no metadata. Anything unusual goes the general way."""
+
+    def call(a, b):
+        if not (isinstance(a, Node) and isinstance(b, Node)) or a._print is not b._print or _anomaly:
+            return general(a, b)
+        raw = (a._data, b._data)
+        try:
+            y = call.forward(*raw)
+        except _FORWARD_ERRORS:
+            return general(a, b)
+        if y.__class__ is not xp.ndarray:
+            y = xp.asarray(y)
         t = _new(_node_type)
         t._data = y
         t.grad = t.name = t._print = None
         t._stamp = 0
-        t.seq = _clock()
-        if track and _recording:
+        t.seq = clock()
+        if _recording and (a.requires_grad or b.requires_grad):
             t.requires_grad = True
-            t.recipe = (call, args, kwargs, raw, kept)
+            t.recipe = (call, (a, b), _NO_OPTIONS, raw, y, False)
         else:
             t.requires_grad = False
             t.recipe = None
         return t
 
+    _equipped[general] = call
+    return call
+
+
+_equipped: dict[Any, Any] = {}  # the function that does the general work -> the op it works for
+
+
+def _equip(call: Any, forward: Callable[..., Any], is_fused: bool) -> Op:
+    """Give a function the attributes of an Op."""
+    _equipped.setdefault(call, call)
+
     def vjp(rule):
+        code = rule.__code__
+        names = code.co_varnames[: code.co_argcount]
         call.rule = rule
-        captured = rule.__code__.co_cellvars
-        names = rule.__code__.co_varnames[: rule.__code__.co_argcount]
-        variadic = bool(rule.__code__.co_flags & inspect.CO_VARARGS)
-        call.uses = None if variadic else tuple(name in captured for name in names[1:])
+        call.uses = None if code.co_flags & 0x04 else tuple(name in code.co_cellvars for name in names[1:])
         return rule
 
     def fits(explain):
@@ -157,10 +185,10 @@ def _make_op(forward: Callable[..., Any], fused: bool) -> Op:
 
     call.__name__ = call.__qualname__ = call.name = forward.__name__
     call.__module__, call.__doc__, call.__wrapped__ = forward.__module__, forward.__doc__, forward
-    call.forward, call.fused = forward, fused
-    call.rule = call.twin = call.explain = call.uses = None
+    call.forward, call.fused = forward, is_fused
+    call.rule, call.twin, call.explain, call.uses = _no_rule(call.name), None, None, None
     call.vjp, call.fits, call.as_twin = vjp, fits, as_twin
-    return call  # type: ignore[return-value]
+    return call
 
 
 def is_op(value: Any) -> bool:
@@ -168,50 +196,13 @@ def is_op(value: Any) -> bool:
     return callable(value) and hasattr(value, "rule") and hasattr(value, "forward")
 
 
-def _fit_constants(call, args: tuple, raw: list) -> list:
-    """Arguments that are no Tensors take the Tensors' float dtype: a float64 constant must not widen float32."""
-    dtype = next((a._data.dtype for a in args if isinstance(a, Node) and a._data.dtype.kind == "f"), None)
-    if dtype is None:
-        return raw
-    return [r if isinstance(a, Node) else _constant(call, r, dtype) for a, r in zip(args, raw, strict=True)]
-
-
-def _constant(call, value: Any, dtype: Any) -> Any:
-    if value is None or isinstance(value, bool | int | float):
-        return float(value) if isinstance(value, float) else value
-    if isinstance(value, list | tuple):
-        return xp.asarray(value, dtype=dtype)
-    kind = getattr(getattr(value, "dtype", None), "kind", None)
-    if kind is None:
-        raise DTypeError(
-            f"{call.name}: cannot use a {type(value).__name__} as an operand: give a Tensor, array or number"
-        )
-    if not is_array(value):
-        if getattr(value, "shape", None) == ():
-            return value.item()  # a NumPy scalar: as weak as a Python number
-        raise DTypeError(
-            f"{call.name}: operand {describe(value)} is a {type(value).__module__} array, but the active backend is "
-            f"{xp._backend.name}: move it first with minigen.backend.from_host"
-        )
-    return value if kind == "b" or value.dtype is dtype else value.astype(dtype)
-
-
-def _explain(call, raw: Sequence, kwargs: dict, error: Exception) -> Exception:
-    """The error of a failed forward, in the learner's terms: op, operands, what would fit."""
-    names = list(inspect.signature(call.forward).parameters)
-    named = names[: len(raw)] if len(names) >= len(raw) else [f"input {i}" for i in range(len(raw))]
-    operands = ", ".join(f"{n}: {describe(r)}" for n, r in zip(named, raw, strict=False))
-    options = "".join(f", {k}={v!r}" for k, v in kwargs.items() if isinstance(v, int | float | str | tuple))
-    reason = None
-    if call.explain is not None:
-        with contextlib.suppress(Exception):
-            reason = call.explain(*raw, **kwargs)
-    if reason is None:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-    kind = DTypeError if isinstance(error, TypeError) else ShapeError
-    if isinstance(error, MinigenError):
-        kind = type(error)  # type: ignore[assignment]
-    return kind(f"{call.name}({operands}{options}): {reason}")
+def constant(data: Array) -> Any:
+    """A Tensor around `data` that requires no gradient."""
+    t = _new(_node_type)
+    t._data, t.requires_grad = data, False
+    t.grad = t.name = t._print = t.recipe = None
+    t._stamp, t.seq = 0, clock()
+    return t
 
 
 # Modes
@@ -254,67 +245,6 @@ class detect_anomaly(contextlib.ContextDecorator):
 def is_recording() -> bool:
     """False inside `no_grad`."""
     return _recording
-
-
-def _check_finite(call, args: Iterable, y: Array, kwargs: dict, where: str = "") -> None:
-    if y.dtype.kind != "f" or bool(xp.isfinite(y).all()):
-        return
-    bad = "NaN" if bool(xp.isnan(y).any()) else "infinity"
-    operands = ", ".join(describe(a) + _range(a) for a in args)
-    raise GraphError(
-        f"{where}{call.name} made the first {bad}, in an output of shape {tuple(y.shape)}, from {operands}: "
-        "look at the inputs of this operation (log of 0? division by 0? exp of a large number?)"
-    )
-
-
-def _range(value: Any) -> str:
-    data = getattr(value, "_data", value)
-    if not is_array(data) or data.size == 0 or data.dtype.kind not in "fiu":
-        return ""
-    return f" in [{float(data.min()):.4g}, {float(data.max()):.4g}]"
-
-
-# In-place damage. Announced changes (the `data` setter, optimizers) put a stamp on the tensor. An array that was
-# handed out through `.data` can also be written to behind our back: it is fingerprinted when it is handed out and
-# when an op reads it, and compared when the backward pass needs it.
-
-
-def touch(node: Node) -> None:
-    """Announce that the data of `node` is changed in place: a pending backward that needs the old values refuses."""
-    node._stamp = _clock()
-    if node._print is not None:
-        node._print = fingerprint(node._data)
-
-
-def fingerprint(data: Array) -> int:
-    """A number that changes when the array does: the 64-bit sum of its words, about 10 GB/s."""
-    flat = xp.ascontiguousarray(data).reshape(-1)
-    words = flat.view("uint64") if flat.nbytes % 8 == 0 and flat.nbytes else flat.view("uint8")
-    return int(words.sum(dtype="uint64"))
-
-
-def _look_again(node: Node) -> None:
-    now = fingerprint(node._data)
-    if now != node._print:
-        node._print = now
-        node._stamp = _clock()
-
-
-def _check_unchanged(node: Node, args: Sequence) -> None:
-    call = node.recipe[0]
-    flags = call.uses or (True,) * (len(args) + 1)  # (y or saved, then the arguments)
-    for position, (needed, value) in enumerate(zip(flags, (node, *args), strict=False)):
-        if not needed or not isinstance(value, Node) or (value is node and call.fused):
-            continue
-        if value._print is not None:
-            _look_again(value)
-        if value._stamp > node.seq:
-            what = "output" if position == 0 else f"input {position - 1}"
-            label = f" {value.name!r}" if value.name else ""
-            raise GraphError(
-                f"{call.name}: the data of its {what}{label} {describe(value)} was changed in place after the forward "
-                "pass, but the backward pass needs the old values: change it after backward(), or work on a copy"
-            )
 
 
 # The walk
@@ -392,15 +322,6 @@ def _seed(y: Any, seed: Any, create_graph: bool) -> Any:
     return seed if isinstance(seed, Node) and seed._data.dtype == y._data.dtype else constant(g)
 
 
-def constant(data: Array) -> Any:
-    """A Tensor around `data` that requires no gradient."""
-    t = _new(_node_type)
-    t._data, t.requires_grad = data, False
-    t.grad = t.name = t._print = t.recipe = None
-    t._stamp, t.seq = 0, _clock()
-    return t
-
-
 def _called(x: Any) -> str:
     if not isinstance(x, Node):
         return f"a {type(x).__name__}"
@@ -412,12 +333,12 @@ def reachable(y: Node, stop: frozenset | set = frozenset()) -> list[Node]:
     seen, stack = {y}, [y]
     while stack:
         recipe = stack.pop().recipe
-        if recipe is None or recipe is _SPENT:
+        if recipe is None or recipe is SPENT:
             continue
         for a in recipe[1]:
             if isinstance(a, Node) and a.requires_grad and a not in seen:
                 seen.add(a)
-                if a not in stop:
+                if a.recipe is not None and a not in stop:
                     stack.append(a)
     return sorted(seen, key=attrgetter("seq"), reverse=True)
 
@@ -425,101 +346,107 @@ def reachable(y: Node, stop: frozenset | set = frozenset()) -> list[Node]:
 def _walk(y: Node, seed: Any, wanted: list[Node] | None, create_graph: bool, keep: bool) -> dict[Node, Any]:
     """Reverse accumulation from y. `wanted` None: all leaves. Returns node -> gradient."""
     order = reachable(y)
-    targets = set(wanted) if wanted is not None else {n for n in order if n.recipe is None}
-    live = _leading_to(targets, order) if wanted is not None else None
-    grads: dict[Node, Any] = {y: seed}
+    leaves = {n for n in order if n.recipe is None}
+    targets = leaves if wanted is None else set(wanted)
+    inner = None if leaves == targets else _leading_to(targets, order)
+    with enable_grad() if create_graph else no_grad():
+        return _propagate(order, {y: seed}, targets, inner, create_graph, keep)
+
+
+def _leading_to(targets: set[Node], order: list[Node]) -> set[Node]:
+    """The nodes that have a target behind them: only through these must the walk go."""
+    inner: set[Node] = set()
+    for node in reversed(order):
+        recipe = node.recipe
+        # behind a spent node everything is gone: it stays, so that the walk can say so
+        if recipe is SPENT or (
+            recipe is not None
+            and any(isinstance(a, Node) and (a in inner or a in targets) for a in recipe[1])
+        ):
+            inner.add(node)
+    return inner
+
+
+def _propagate(
+    order: list[Node],
+    grads: dict[Node, Any],
+    targets: set[Node],
+    inner: set[Node] | None,
+    create_graph: bool,
+    keep: bool,
+) -> dict[Node, Any]:
+    """Carry `grads` down `order` (newest first) to the targets, through `inner` nodes only (None: through all).
+
+    Each gradient, and unless `keep` each recipe, is dropped as soon as it is spent, so memory is freed on the way.
+    """
     found: dict[Node, Any] = {}
-    mode = enable_grad() if create_graph else no_grad()
-    with mode:
-        for node in order:
-            g = grads.pop(node, None)
-            if g is None:
-                continue
+    last_change = history.last
+    for node in order:
+        g = grads.pop(node, None)
+        if g is None:
+            continue
+        recipe = node.recipe
+        if recipe is None or inner is not None:
             if node in targets:
                 found[node] = g
-            recipe = node.recipe
-            if recipe is None or (live is not None and node not in live):
+            if recipe is None or node not in inner:  # type: ignore[operator]
                 continue
-            if recipe is _SPENT:
-                raise GraphError(
-                    f"backward: the graph behind {_called(node)} was already used and freed: run the forward pass again, "
-                    "or pass retain_graph=True the first time"
-                )
-            _spread(node, g, grads, live, create_graph)
-            if not keep:
-                node.recipe = _SPENT
+        if recipe is SPENT:
+            raise GraphError(
+                f"backward: the graph behind {_called(node)} was already used and freed: run the forward pass again, "
+                "or pass retain_graph=True the first time"
+            )
+        call, args, kwargs, raw, saved, watched = recipe
+        if watched or node.seq < last_change:
+            check_unchanged(node)
+        if create_graph:
+            thunks = _recorded_thunks(node, g)
+        elif kwargs:
+            thunks = call.rule(g, saved, *raw, **kwargs)
+        else:
+            thunks = call.rule(g, saved, *raw)
+        if thunks.__class__ is not tuple:
+            thunks = (thunks,)
+        i = -1
+        for a in args:  # counted by hand: zip and enumerate cost more than a small rule
+            i += 1
+            if not isinstance(a, Node) or not a.requires_grad:
+                continue
+            if inner is not None and a not in inner and a not in targets:
+                continue
+            ga, data = thunks[i](), a._data
+            if ga.shape != data.shape:
+                ga = sum_to(ga, shape=data.shape)
+            if ga.dtype is not data.dtype and ga.dtype != data.dtype:
+                ga = ga.astype(data.dtype)
+            if _anomaly:
+                check_finite(call, args, getattr(ga, "_data", ga), "in the backward pass, ")
+            before = grads.get(a)
+            grads[a] = ga if before is None else before + ga
+        if not keep:
+            node.recipe = SPENT
     return found
 
 
-def _leading_to(targets: set[Node], order: list[Node]) -> set[Node] | None:
-    """The nodes on a way from some target to y (None: all of them, when no leaf is outside the targets)."""
-    if all(n.recipe is not None or n in targets for n in order) and all(n.recipe is None for n in targets):
-        return None
-    live: set[Node] = set()
-    reach = set(targets)
-    for node in reversed(order):
-        if node.recipe is _SPENT:
-            live.add(node)  # whatever lay behind it is gone: the walk must say so
-            reach.add(node)
-        elif node.recipe is not None and any(isinstance(a, Node) and a in reach for a in node.recipe[1]):
-            live.add(node)
-            reach.add(node)
-    return reach
-
-
-def _spread(node: Node, g: Any, grads: dict[Node, Any], live: set[Node] | None, create_graph: bool) -> None:
-    """One step of the walk: from the gradient of a node to the gradients of its arguments."""
-    call, args, kwargs, raw, kept = node.recipe
-    seq = node.seq
-    if node._stamp > seq or node._print is not None:
-        _check_unchanged(node, args)
-    for a in args:
-        if isinstance(a, Node) and (a._stamp > seq or a._print is not None):
-            _check_unchanged(node, args)
-            break
-    if call.rule is None:
-        raise GraphError(f"{call.name} has no gradient rule: state one with @{call.name}.vjp")
-    if not create_graph:
-        thunks = call.rule(g, kept if call.fused else node._data, *raw, **kwargs)
-    elif call.fused:
-        thunks = _twin_thunks(call, g, args, kwargs)
-    else:
-        thunks = call.rule(g, node, *args, **kwargs)
-    if callable(thunks):
-        thunks = (thunks,)
-    for a, thunk in zip(args, thunks, strict=True):
-        if not isinstance(a, Node) or not a.requires_grad or (live is not None and a not in live):
-            continue
-        ga = thunk()
-        data = a._data
-        if ga.shape != data.shape:
-            ga = sum_to(ga, shape=data.shape)
-        if ga.dtype is not data.dtype and ga.dtype != data.dtype:
-            ga = ga.astype(data.dtype)
-        if _anomaly:
-            _check_finite(call, args, ga if is_array(ga) else ga._data, kwargs, "in the backward pass, ")
-        before = grads.get(a)
-        grads[a] = ga if before is None else before + ga
-
-
-def _twin_thunks(call, g: Any, args: Sequence, kwargs: dict) -> list[Callable[[], Any]]:
-    """Under create_graph a fused op is differentiated through its twin, recorded here and now."""
+def _recorded_thunks(node: Node, g: Any) -> Any:
+    """Under create_graph: the rule fed with Tensors, or for a fused op the gradient of its twin, recorded now."""
+    call, args, kwargs, *_ = node.recipe
+    if not call.fused:
+        return call.rule(g, node, *args, **kwargs)
     if call.twin is None:
         raise GraphError(f"{call.name} has no twin: it cannot be differentiated twice")
     y = call.twin(*args, **kwargs)
-    inputs = [a for a in args if isinstance(a, Node) and a.requires_grad]
-    order, stop = reachable(y, stop=set(inputs)), set(inputs)
-    grads: dict[Node, Any] = {y: g}
-    found: dict[Node, Any] = {}
-    for node in order:
-        gn = grads.pop(node, None)
-        if gn is None:
-            continue
-        if node in stop:
-            found[node] = gn
-        else:
-            _spread(node, gn, grads, None, True)
-    return [lambda a=a: found[a] for a in args]  # type: ignore[misc]
+    stop = {a for a in args if isinstance(a, Node) and a.requires_grad}
+    order = reachable(y, stop)
+    found = _propagate(order, {y: g}, stop, set(order) - stop, create_graph=True, keep=True)
+    return tuple([lambda a=a: found.get(a, a * 0.0) for a in args])  # type: ignore[misc]
+
+
+def _no_rule(name: str) -> Callable[..., Any]:
+    def rule(*args, **kwargs):
+        raise GraphError(f"{name} has no gradient rule: state one with @{name}.vjp")
+
+    return rule
 
 
 # Broadcasting: the engine's own business, so that no rule has to mention it.
@@ -536,8 +463,7 @@ def sum_to(x, *, shape):
     axes = tuple(range(extra)) + tuple(
         i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1
     )
-    y = sum_axes(x, axes).reshape(shape)
-    return y
+    return sum_axes(x, axes).reshape(shape)
 
 
 @sum_to.vjp
@@ -563,6 +489,6 @@ def sum_axes(x: Array, axes: tuple[int, ...]) -> Array:
     rows = len(axes)
     if rows and axes == tuple(range(rows)) and rows < x.ndim and x.dtype.kind == "f" and x.size > 4096:
         flat = x.reshape(-1, *x.shape[rows:]) if rows > 1 else x
-        if flat.ndim == 2 and flat.flags.c_contiguous and xp.__dict__["_backend"].name == "numpy":
+        if flat.ndim == 2 and flat.flags.c_contiguous and active().name == "numpy":
             return xp.ones(flat.shape[0], x.dtype) @ flat
     return x.sum(axis=axes) if axes else x

@@ -8,6 +8,7 @@ from minigen import autograd, ops
 from minigen.autograd import Node, register_node_type
 from minigen.backend import Array, from_host, is_array, to_host, xp
 from minigen.errors import DTypeError, GraphError
+from minigen.node import clock, hand_out
 
 _UFUNCS = {
     "add": ops.add, "subtract": ops.sub, "multiply": ops.mul, "divide": ops.div, "power": ops.power,
@@ -31,7 +32,7 @@ class Tensor(Node):
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
         self._data = as_array(data, dtype)
-        self._stamp, self.seq = 0, autograd._clock()
+        self._stamp, self.seq = 0, clock()
         self.grad = self.recipe = self._print = None
         self.name, self.requires_grad = name, False
         if requires_grad:
@@ -42,8 +43,7 @@ class Tensor(Node):
     @property
     def data(self) -> Array:
         """The array itself. Writing to it is noticed by a backward pass that still needs the old values."""
-        self._print = autograd.fingerprint(self._data)
-        return self._data
+        return hand_out(self)
 
     @data.setter
     def data(self, value: Any) -> None:

@@ -1,0 +1,76 @@
+"""What the engine does off the hot path: constants that must not widen float32, errors in the reader's terms, and
+the search for the first NaN."""
+
+import contextlib
+import inspect
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from minigen.backend import Array, active, describe, is_array, xp
+from minigen.errors import DTypeError, GraphError, MinigenError, ShapeError
+from minigen.node import Node
+
+
+def fit_constants(call, args: tuple, raw: Sequence) -> list:
+    """Arguments that are no Tensors take the Tensors' float dtype: a float64 constant must not widen float32."""
+    dtype = next((a._data.dtype for a in args if isinstance(a, Node) and a._data.dtype.kind == "f"), None)
+    if dtype is None:
+        return list(raw)
+    return [r if isinstance(a, Node) else _constant(call, r, dtype) for a, r in zip(args, raw, strict=True)]
+
+
+def _constant(call, value: Any, dtype: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return float(value) if isinstance(value, float) else value
+    if isinstance(value, list | tuple):
+        return xp.asarray(value, dtype=dtype)
+    if not hasattr(value, "dtype"):
+        raise DTypeError(
+            f"{call.name}: cannot use a {type(value).__name__} as an operand: give a Tensor, array or number"
+        )
+    if not is_array(value):
+        if getattr(value, "shape", None) == ():
+            return value.item()  # a NumPy scalar: as weak as a Python number
+        raise DTypeError(
+            f"{call.name}: operand {describe(value)} is a {type(value).__module__} array, but the active backend is "
+            f"{active().name}: move it first with minigen.backend.from_host"
+        )
+    return value if value.dtype.kind == "b" or value.dtype == dtype else value.astype(dtype)
+
+
+def explain_failure(call, raw: Sequence, kwargs: dict, error: Exception) -> Exception:
+    """The error of a failed forward pass: the op, every operand, and what would have fitted."""
+    names = list(inspect.signature(call.forward).parameters)
+    named = names[: len(raw)] if len(names) >= len(raw) else [f"input {i}" for i in range(len(raw))]
+    operands = ", ".join(f"{n}: {describe(r)}" for n, r in zip(named, raw, strict=False))
+    options = "".join(f", {k}={v!r}" for k, v in kwargs.items() if isinstance(v, int | float | str | tuple))
+    reason = None
+    if call.explain is not None:
+        with contextlib.suppress(Exception):
+            reason = call.explain(*raw, **kwargs)
+    if reason is None:
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines else type(error).__name__
+    kind = DTypeError if isinstance(error, TypeError) else ShapeError
+    if isinstance(error, MinigenError):
+        kind = type(error)  # type: ignore[assignment]
+    return kind(f"{call.name}({operands}{options}): {reason}")
+
+
+def check_finite(call, args: Iterable, y: Array, where: str = "") -> None:
+    """GraphError if `y`, just made by the op `call`, holds a NaN or an infinity."""
+    if y.dtype.kind != "f" or bool(xp.isfinite(y).all()):
+        return
+    bad = "NaN" if bool(xp.isnan(y).any()) else "infinity"
+    operands = ", ".join(describe(a) + _range(a) for a in args)
+    raise GraphError(
+        f"{where}{call.name} made the first {bad}, in an output of shape {tuple(y.shape)}, from {operands}: "
+        "look at the inputs of this operation (log of 0? division by 0? exp of a large number?)"
+    )
+
+
+def _range(value: Any) -> str:
+    data = getattr(value, "_data", value)
+    if not is_array(data) or data.size == 0 or data.dtype.kind not in "fiu":
+        return ""
+    return f" in [{float(data.min()):.4g}, {float(data.max()):.4g}]"

@@ -1,0 +1,98 @@
+"""A node of the recorded graph: what the engine sees of a Tensor, and how it notices that data was changed.
+
+In-place damage. Announced changes (the `data` setter, optimizers) put a stamp on the tensor. An array that was handed
+out through `.data` can also be written to behind our back: it is fingerprinted when it is handed out and whenever an
+op reads it, and compared when the backward pass needs it.
+"""
+
+from collections.abc import Sequence
+from itertools import count
+from typing import Any
+
+from minigen.backend import Array, describe, xp
+from minigen.errors import GraphError
+
+clock = count(1).__next__  # numbers every node and every change of data: who came first?
+
+
+class Node:
+    """The fields of a Tensor (minigen.tensor adds the arithmetic)."""
+
+    __slots__ = ("__weakref__", "_data", "_print", "_stamp", "grad", "name", "recipe", "requires_grad", "seq")
+
+    _data: Array
+    grad: Any
+    name: str | None
+    recipe: Any  # (op, args, kwargs, raw, saved, watched) | None for a leaf | SPENT
+    requires_grad: bool
+    seq: int  # when it was made, on the clock
+    _stamp: int  # when its data was last changed, on the same clock; 0: never
+    _print: (
+        int | None
+    )  # fingerprint of data that was handed out and may be written to; None: never handed out
+
+
+SPENT = "spent"  # the recipe of a node whose backward pass is over
+
+
+class _History:
+    last = 0  # when any data was last changed or handed out: a node made later needs no look
+
+
+history = _History()
+
+
+def touch(node: Node) -> None:
+    """Announce that the data of `node` is changed in place: a pending backward that needs the old values refuses."""
+    history.last = node._stamp = clock()
+    if node._print is not None:
+        node._print = fingerprint(node._data)
+
+
+def hand_out(node: Node) -> Array:
+    """The array of `node`, for someone who may write to it."""
+    if node._print is None:
+        node._print = fingerprint(node._data)
+    else:
+        look_again(node)
+    history.last = clock()
+    return node._data
+
+
+def look_again(node: Node) -> bool:
+    """Stamp the node if the array that was handed out has been written to since the last look; always True."""
+    now = fingerprint(node._data)
+    if now != node._print:
+        node._print = now
+        history.last = node._stamp = clock()
+    return True
+
+
+def fingerprint(data: Array) -> int:
+    """A number that changes when the array does: the 64-bit sum of its words, about 10 GB/s."""
+    flat = xp.ascontiguousarray(data).reshape(-1)
+    words = flat.view("uint64") if flat.nbytes % 8 == 0 and flat.nbytes else flat.view("uint8")
+    return int(words.sum(dtype="uint64"))
+
+
+def check_unchanged(node: Node) -> None:
+    """GraphError if something that the backward rule of `node` needs was changed since the forward pass.
+
+    What a rule's thunks capture is what it needs (`op.uses`): a sum does not mind that its inputs changed.
+    """
+    call, args = node.recipe[:2]
+    values: Sequence = (node, *args)
+    flags = call.uses or (True,) * len(values)
+    for position, (needed, value) in enumerate(zip(flags, values, strict=False)):
+        if not needed or not isinstance(value, Node) or (position == 0 and call.fused):
+            continue
+        if value._print is not None:
+            look_again(value)
+        if value._stamp > node.seq:
+            what = "output" if position == 0 else f"input {position - 1}"
+            label = f" {value.name!r}" if value.name else ""
+            raise GraphError(
+                f"{call.name}: the data of its {what}{label} {describe(value)} was changed in place after the "
+                "forward pass, but the backward pass needs the old values: change it after backward(), or work on "
+                "a copy"
+            )
