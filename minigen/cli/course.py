@@ -4,30 +4,52 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from minigen.course.manifest import Course, Lesson, course
-from minigen.errors import CourseError
+from minigen.course.console import markdown, say, shown
+from minigen.course.manifest import Course, Lesson, course, read_source
+from minigen.course.progress import Progress
+from minigen.course.standing import begun, hole_states, lesson_state, next_hole
+from minigen.errors import CourseError, MinigenError
+
+if TYPE_CHECKING:
+    from minigen.course.verdict import Verdict
 
 
 def add(parsers: Any) -> None:
     """The sub-parsers of this family."""
+    one, lesson = "LESSON[:HOLE]", "LESSON"
     check = parsers.add_parser("check", help="judge an exercise")
-    check.add_argument(
-        "targets", nargs="*", metavar="LESSON[:HOLE]", help="default: every lesson you have started"
-    )
+    check.add_argument("targets", nargs="*", metavar=one, help="default: every lesson you have started")
     check.add_argument("--all", action="store_true", help="every lesson")
     check.add_argument("--json", action="store_true", help="the whole verdict for tools")
     check.add_argument("--file", type=Path, help="check this file in place of the exercise")
     check.add_argument("--seed", type=int, help="repeat the random inputs of an earlier run")
     check.add_argument("--seconds", type=float, help="time limit of each check (default: its own)")
     check.set_defaults(run=run_check)
+    watch = parsers.add_parser("watch", help="check an exercise whenever it is saved")
+    watch.add_argument("target", metavar=one)
+    watch.add_argument("--once", action="store_true", help="stop after the first change")
+    watch.set_defaults(run=run_watch)
+    hint = parsers.add_parser("hint", help="the next hint for a hole")
+    hint.add_argument("target", metavar=one, help="without a hole: the first that is not done")
+    hint.set_defaults(run=run_hint)
+    solution = parsers.add_parser("solution", help="the reference beside yours (asks first)")
+    reset = parsers.add_parser("reset", help="put an exercise back to its stub (keeps a backup)")
+    for parser, run in ((solution, run_solution), (reset, run_reset)):
+        parser.add_argument("target", metavar=one)
+        parser.add_argument("--yes", action="store_true", help="do not ask")
+        parser.set_defaults(run=run)
+    parsers.add_parser("list", help="all lessons and their state").set_defaults(run=run_list)
+    read = parsers.add_parser("read", help="the text of a lesson")
+    read.add_argument("target", metavar=lesson)
+    read.set_defaults(run=run_read)
 
 
 def run_check(args: argparse.Namespace) -> int:
     """0 all done, 1 something fails, 3 nothing started, 4 a limit was hit."""
-    from minigen.course.progress import Progress
     from minigen.course.report import show
     from minigen.course.runner import Limits
     from minigen.course.verdict import judge_file
@@ -41,13 +63,147 @@ def run_check(args: argparse.Namespace) -> int:
         if not args.json:
             show(verdict)
         if args.file is None:
-            progress = Progress.load(where.root)
-            progress.note(verdict)
-            progress.save()
+            _note(verdict)
     code = _combine([verdict.exit_code for verdict in verdicts])
     if args.json:
         print(json.dumps({"exit_code": code, "lessons": [one.as_json() for one in verdicts]}, indent=1))
     return code
+
+
+def run_watch(args: argparse.Namespace) -> int:
+    """Checks now and whenever the file is saved, until Ctrl-C."""
+    from minigen.course.report import show
+    from minigen.course.verdict import judge_file
+    from minigen.course.watching import watch
+
+    lesson, hole = course().parse(args.target)
+
+    def check() -> None:
+        try:
+            verdict = judge_file(lesson, holes=[hole] if hole else None)
+        except MinigenError as error:  # a file half saved, or gone: the next save is another chance
+            print(f"minigen: {error}")
+            return
+        show(verdict)
+        _note(verdict)
+        print("watching: save the file to check it again, Ctrl-C stops", flush=True)
+
+    watch(lesson.exercise, check, once=args.once)
+    return 0
+
+
+def run_hint(args: argparse.Namespace) -> int:
+    """One more hint; the last one repeats."""
+    from minigen.course.mistakes import load_bank
+
+    where = course()
+    lesson, hole = where.parse(args.target)
+    progress = Progress.load(where.root)
+    hole = hole or next_hole(lesson, progress)
+    hints = load_bank(lesson).hints.get(hole, ())
+    if not hints:
+        raise CourseError(
+            f"{lesson.name} has no hint for {hole}; `minigen read {lesson.short}` shows the text"
+        )
+    record = progress.hole(lesson.name, hole)
+    record["hints"] = min(record["hints"] + 1, len(hints))
+    progress.save()
+    say(f"{lesson.short}:{hole}, hint {record['hints']} of {len(hints)}", "strong")
+    say(hints[record["hints"] - 1])
+    if record["hints"] == len(hints):
+        say(f"that was the last; `minigen solution {lesson.short}:{hole}` shows the reference", "dim")
+    return 0
+
+
+def run_solution(args: argparse.Namespace) -> int:
+    """A diff from the learner's function to the reference's, if they want to see it."""
+    from minigen.course.keep import difference
+
+    where = course()
+    lesson, hole = where.parse(args.target)
+    holes = [hole] if hole else [one.name for one in lesson.holes]
+    if not _agrees(f"show the reference of {lesson.short}:{hole or 'all holes'}?", args):
+        return 0
+    progress = Progress.load(where.root)
+    for name in holes:
+        progress.hole(lesson.name, name)["solution"] = True
+    progress.save()
+    for line in difference(lesson, holes):
+        say(line, {"-": "red", "+": "green"}.get(line[:1], ""))
+    return 0
+
+
+def run_reset(args: argparse.Namespace) -> int:
+    """Puts the stub back and says where the old file is."""
+    from minigen.course.keep import reset
+
+    lesson, hole = course().parse(args.target)
+    what = f"{hole} in {shown(lesson.exercise)}" if hole else shown(lesson.exercise)
+    if not _agrees(f"put {what} back to its stub? (a backup is kept)", args):
+        return 0
+    kept = reset(lesson, hole)
+    print(f"{what} is its stub again" + (f"; the old file is {shown(kept)}" if kept else ""))
+    return 0
+
+
+def run_list(args: argparse.Namespace) -> int:
+    """Every lesson: name, state, time, title."""
+    where = course()
+    progress = Progress.load(where.root)
+    width = max((len(lesson.name) for lesson in where.lessons), default=0)
+    for lesson in where.lessons:
+        states = hole_states(lesson, progress)
+        count = f"{list(states.values()).count('done')}/{len(states)} done"
+        style = {"failing": "strong"}.get(lesson_state(states), lesson_state(states))
+        say(f"{lesson.name:<{width}}  {count:>10}  {lesson.minutes:>4} min  {lesson.title}", style)
+    return 0
+
+
+def run_read(args: argparse.Namespace) -> int:
+    """The lesson's text."""
+    lesson, _ = course().parse(args.target)
+    markdown(read_source(lesson.text))
+    return 0
+
+
+def status(args: argparse.Namespace) -> int:
+    """Where the learner is, what is next, one command to type."""
+    where = course()
+    progress = Progress.load(where.root)
+    states = {lesson: hole_states(lesson, progress) for lesson in where.lessons}
+    if not states:
+        raise CourseError(f"no lessons in {where.root / 'solutions'}; expected eNN_topic.py files")
+    every = [state for found in states.values() for state in found.values()]
+    say(f"minigen: {every.count('done')} of {len(every)} holes done in {len(states)} lessons", "strong")
+    left = [lesson for lesson, found in states.items() if lesson_state(found) != "done"]
+    under_way = [lesson for lesson in left if lesson_state(states[lesson]) == "failing"]
+    if not left:
+        say("all done; train a model on your own code: minigen train autoencoder --mine")
+        return 0
+    lesson = (under_way or left)[0]
+    found = list(states[lesson].values())
+    say(f"next: {lesson.name}, {lesson.title} (about {lesson.minutes} minutes)")
+    say(f"      {found.count('done')} of {len(found)} holes done in {shown(lesson.exercise)}")
+    say(f"type: minigen {'check' if under_way else 'read'} {lesson.short}", "strong")
+    return 0
+
+
+def _note(verdict: Verdict) -> None:
+    progress = Progress.load(verdict.lesson.root)
+    progress.note(verdict)
+    progress.save()
+
+
+def _agrees(question: str, args: argparse.Namespace) -> bool:
+    """Whether the person says yes; without a person, only --yes does."""
+    if args.yes:
+        return True
+    if not sys.stdin.isatty():
+        raise CourseError(f"{question} There is nobody to ask here: add --yes")
+    try:
+        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+    except EOFError:
+        return False
 
 
 def _targets(where: Course, args: argparse.Namespace) -> list[tuple[Lesson, list[str] | None]]:
@@ -61,30 +217,14 @@ def _targets(where: Course, args: argparse.Namespace) -> list[tuple[Lesson, list
     if args.all:
         return [(lesson, None) for lesson in where.lessons]
     if not args.targets:
-        return [(lesson, None) for lesson in _begun(where)]
+        started = begun(where, Progress.load(where.root))
+        return [(lesson, None) for lesson in started or where.lessons[:1]]
     found: dict[Lesson, list[str] | None] = {}
     for target in args.targets:
         lesson, hole = where.parse(target)
         asked = found.get(lesson, [])
         found[lesson] = None if hole is None or asked is None else [*asked, hole]
     return list(found.items())
-
-
-def _begun(where: Course) -> list[Lesson]:
-    """Lessons with a hole started (or a file that cannot be read as Python); else the first lesson."""
-    from minigen.course.compose import Draft, Refused
-
-    begun = []
-    for lesson in where.lessons:
-        if not lesson.exercise.exists():
-            continue
-        try:
-            states = Draft(lesson, lesson.exercise, lesson.exercise.read_text(encoding="utf-8")).states
-        except (Refused, UnicodeDecodeError):
-            states = {"": "started"}
-        if set(states.values()) - {"not started"}:
-            begun.append(lesson)
-    return begun or list(where.lessons[:1])
 
 
 def _combine(codes: list[int]) -> int:

@@ -1,4 +1,4 @@
-"""What may be overwritten, and how to get it back: reset with numbered backups, and the reference beside theirs."""
+"""Putting a stub back without losing work (numbered backups), and the reference beside the learner's."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def reset(lesson: Lesson, hole: str | None = None) -> Path | None:
     new = stub if hole is None or old is None else _transplant(lesson, old, stub, hole)
     if old == new:
         return None
-    kept = _backup(lesson.exercise, old) if old is not None else None
+    kept = _backup(lesson, old) if old is not None else None
     write_text(lesson.exercise, new)
     return kept
 
@@ -37,10 +37,10 @@ def difference(lesson: Lesson, holes: list[str]) -> list[str]:
     return lines
 
 
-def _backup(path: Path, text: str) -> Path:
-    """A numbered copy beside the exercise: e03_dense.py.1, .2, ..."""
-    number = 1
-    while (kept := path.with_name(f"{path.name}.{number}")).exists():
+def _backup(lesson: Lesson, text: str) -> Path:
+    """A numbered copy that nothing overwrites: .minigen/backups/e03_dense.1.py, .2.py, ..."""
+    folder, number = lesson.root / ".minigen" / "backups", 1
+    while (kept := folder / f"{lesson.name}.{number}.py").exists():
         number += 1
     write_text(kept, text)
     return kept

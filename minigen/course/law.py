@@ -1,6 +1,6 @@
 """The course's own law: a stub is not started, a solution passes, every planted mistake is told what it is.
 
-`python -m minigen.course.law [LESSON ...]` prints, for authors, which check caught a mistake and what it said.
+`python -m minigen.course.law [LESSON ...]` prints which check caught each mistake, and what it said.
 """
 
 from __future__ import annotations

@@ -166,9 +166,12 @@ def read_source(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise CourseError(
-            f"{path} is missing: expected a file of the course; `minigen reset` makes a stub anew"
-        ) from None
+        again = (
+            "; `minigen reset` makes it anew"
+            if path.parent.name == "exercises" and path.suffix == ".py"
+            else ""
+        )
+        raise CourseError(f"{path} is missing: expected a file of the course{again}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise CourseError(f"{path} cannot be read ({error}); expected a UTF-8 text file") from None
 

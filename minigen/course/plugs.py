@@ -52,9 +52,10 @@ def mine(lessons: Iterable[str] | None = None, root: Path | str | None = None) -
 def plug(parts: Part | Iterable[Part] | Mapping[str, Callable[..., Any]]) -> Iterator[list[Part]]:
     """Swaps functions into the engine and takes them out again, whatever happens in between.
 
-    Takes what `mine()` gives, or a mapping {"minigen.module:Qual.name": function}; gives the parts swapped in.
-    A method is set on its class. An op keeps its identity and takes the function as its forward (from an op, the
-    rule too), so every module that imported it follows. Any other function is replaced wherever it was imported.
+    Takes what `mine()` gives, or a mapping {"minigen.module:Qual.name": function}; gives the parts it swapped.
+    A method is set on its class. An op keeps its identity and takes the function as its forward (from an op,
+    its rule too), so every module that imported it follows. Another function is replaced wherever it was
+    imported.
     """
     if isinstance(parts, Mapping):
         pairs, given = list(parts.items()), []

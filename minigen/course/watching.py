@@ -1,4 +1,4 @@
-"""Checking a file whenever it is saved. Modification times are polled: file events fail on WSL, NFS and containers."""
+"""Checking a file whenever it is saved, by polling: file events fail on WSL, NFS and in containers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def watch(
     once: bool = False,
     sleep: Callable[[float], None] = time.sleep,
 ) -> None:
-    """Checks now and after each change, for ever (until Ctrl-C); with `once`, until one change has been checked.
+    """Checks now and after each change, until Ctrl-C; with `once`, until one change has been checked.
 
     A file that is being replaced is missing for a moment: that is waited out, and is no change.
     """
