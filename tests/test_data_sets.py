@@ -87,6 +87,10 @@ def test_damage_to_the_embedded_file_is_named_or_harmless(tmp_path, rng):
         path.write_bytes(whole[:n])
         with pytest.raises(DataError, match="reinstall"):
             load_embedded(path)
+    other = {name: np.zeros(shape, np.uint8) for name, (shape, _, _) in registry.EMBEDDED_ARRAYS.items()}
+    make_subset.write(path, other)
+    with pytest.raises(DataError, match="SHA-256"):
+        load_embedded(path)
     with pytest.raises(DataError, match="missing from the package"):
         load_embedded(tmp_path / "absent.npz")
 
