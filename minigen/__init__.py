@@ -1,6 +1,6 @@
 """minigen: deep generative models, built by hand in NumPy."""
 
-from minigen import errors, ops
+from minigen import errors, nn, ops, optim
 from minigen.autograd import detect_anomaly, enable_grad, fused, grad, no_grad, op
 from minigen.backend import to_host, use, xp
 from minigen.tensor import Tensor
@@ -13,9 +13,11 @@ __all__ = [
     "errors",
     "fused",
     "grad",
+    "nn",
     "no_grad",
     "op",
     "ops",
+    "optim",
     "to_host",
     "use",
     "xp",

@@ -1,0 +1,28 @@
+"""Layers, initial values and losses."""
+
+from minigen.nn import init, losses
+from minigen.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from minigen.nn.container import Flatten, Reshape, Sequential
+from minigen.nn.dense import Dense
+from minigen.nn.losses import bce_with_logits, cross_entropy, l1, squared_error
+from minigen.nn.module import Module
+
+__all__ = [
+    "ELU",
+    "Dense",
+    "Flatten",
+    "LeakyReLU",
+    "Module",
+    "ReLU",
+    "Reshape",
+    "Sequential",
+    "Sigmoid",
+    "Softplus",
+    "Tanh",
+    "bce_with_logits",
+    "cross_entropy",
+    "init",
+    "l1",
+    "losses",
+    "squared_error",
+]
