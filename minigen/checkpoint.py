@@ -79,7 +79,9 @@ def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error}); check the path") from None
     except Exception as error:  # zipfile and json answer damage with a dozen kinds of error
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path}: damaged ({reason}), expected a checkpoint as minigen saves it") from None
+        raise CheckpointError(
+            f"{path}: damaged ({reason}), expected a checkpoint as minigen saves it"
+        ) from None
 
 
 # Writing
@@ -207,15 +209,13 @@ def _read_array(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> np.ndarray:
             raise CheckpointError(f"{info.filename!r} is no .npy of version 1.0")
         shape, fortran, dtype = np.lib.format.read_array_header_1_0(member)
         if fortran or dtype.kind not in "fiub" or not all(isinstance(n, int) and n >= 0 for n in shape):
-            raise CheckpointError(f"{info.filename!r} holds {dtype} {shape}, expected plain numbers in C order")
+            raise CheckpointError(
+                f"{info.filename!r} holds {dtype} {shape}, expected plain numbers in C order"
+            )
         room, asked = info.file_size - member.tell(), math.prod(shape) * dtype.itemsize
         if asked != room:
             raise CheckpointError(f"{info.filename!r} claims {asked:,} bytes of elements, it has {room:,}")
-        array = np.empty(shape, dtype)
-        view = memoryview(array.reshape(-1)).cast("B") if array.size else memoryview(b"")
-        filled = 0
-        while filled < len(view) and (count := member.readinto(view[filled:])):
-            filled += count
-        if filled != asked or member.read(1):
-            raise CheckpointError(f"{info.filename!r} ends after {filled:,} of {asked:,} bytes")
-    return array
+        elements = bytearray(member.read(room))  # no more than the file has: see `claimed`
+        if len(elements) != asked or member.read(1):
+            raise CheckpointError(f"{info.filename!r} ends after {len(elements):,} of {asked:,} bytes")
+    return np.frombuffer(elements, dtype).reshape(shape)
