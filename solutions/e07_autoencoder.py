@@ -12,6 +12,7 @@ dimensionality of data with neural networks). This file is the model that `minig
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def dense_stack(sizes: Sequence[int], *, linear: bool, rng: np.random.Generator)
     """
     # solution: Dense layers from size to size, an ELU between them (not after the last)
     layers: list[Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         if layers and not linear:
             layers.append(ELU())
         layers.append(Dense(n_in, n_out, rng=rng))
@@ -303,9 +304,10 @@ PAIRS = ((0, 6), (1, 7), (3, 8), (4, 9))  # digits that share strokes: the walks
 
 def main(folder: Path = Path("runs/e07")) -> None:
     """Draws the bottleneck sweep of the lesson's text: six autoencoders, a few minutes"""
+    from minigen.training import train
+
     from minigen import plot
     from minigen.data import load, scale
-    from minigen.training import train
 
     data = load()
 
