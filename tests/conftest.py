@@ -1,10 +1,12 @@
-"""Fixtures for every test: `rng`, a generator whose fresh seed is printed when a test fails."""
+"""Fixtures for every test: `rng`, whose fresh seed is printed when a test fails; `toy`, a small course."""
 
 import secrets
 import zlib
 
 import numpy as np
 import pytest
+
+from tests import toy_course
 
 
 def pytest_addoption(parser):
@@ -26,3 +28,15 @@ def rng(request):
     seed = request.config.minigen_seed
     print(f"random inputs: --seed {seed}")
     return np.random.default_rng([seed, zlib.crc32(request.node.nodeid.encode())])
+
+
+@pytest.fixture
+def toy(tmp_path, monkeypatch):
+    """A course of one lesson, its stub written, the working directory inside it."""
+    from minigen.course.manifest import course
+    from minigen.course.stubs import write
+
+    where = course(toy_course.build(tmp_path / "toy"))
+    write(where)
+    monkeypatch.chdir(where.root)
+    return where

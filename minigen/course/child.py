@@ -25,9 +25,12 @@ LONGEST = 3000
 
 
 class Judge:
-    """A pytest plugin: fixtures `lesson` and `rng`, and a loop over variants and checks."""
+    """A pytest plugin that runs every variant against its checks, and reports."""
 
     def __init__(self, request: dict[str, Any], channel: int) -> None:
+        from _pytest.runner import runtestprotocol
+
+        self.protocol = runtestprotocol
         self.request, self.channel = request, channel
         self.variant: dict[str, Any] = {}
         self.modules: dict[str, Any] = {}
@@ -36,10 +39,11 @@ class Judge:
         self.watching = False
 
     def send(self, event: str, **fields: Any) -> None:
-        """One line to the parent; what the learner printed goes out before it."""
+        """One line to the parent, and a mark in what is printed: so the parent can tell whose output is whose."""
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
+            os.write(1, self.request["word"].encode())
         line = json.dumps({"word": self.request["word"], "event": event, **fields}) + "\n"
         data = line.encode()
         while data:
@@ -54,6 +58,10 @@ class Judge:
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """Every variant against its checks, in place of pytest's own loop."""
+        if session.testsfailed:
+            return (
+                True  # the file of the checks does not import: the parent has been told, and nothing has run
+            )
         items = [(item.originalname, item) for item in session.items]
         self.send("collected", items=[[name, item.name] for name, item in items])
         self.guard = list(_relied_on(session))
@@ -69,12 +77,10 @@ class Judge:
 
     def one(self, item: Any) -> bool:
         """Runs one check; whether the next of this variant should run too."""
-        from _pytest.runner import runtestprotocol
-
         self.send("start", variant=self.variant["id"], check=item.name)
         self.result, started = {}, time.perf_counter()
         item._initrequest()
-        reports = runtestprotocol(item, log=False, nextitem=None)
+        reports = self.protocol(item, log=False, nextitem=None)
         broken = next((report for report in reports if report.failed and report.when != "call"), None)
         if not self.result:
             says = getattr(broken, "longreprtext", "it neither passed nor failed").strip().splitlines()
@@ -84,8 +90,14 @@ class Judge:
                 "outcome": "failed",
                 "message": f"clearing up after it failed: {broken.longreprtext}",
             }
+        changed = self.restore()
+        if changed:
+            says = f"your file replaces {changed}, which the checks rely on: leave it as it is"
+            self.result = {"outcome": "failed", "message": says}
         seconds = time.perf_counter() - started
         self.send("end", variant=self.variant["id"], check=item.name, seconds=seconds, **self.result)
+        if changed:
+            os._exit(1)  # what else was changed here nobody knows: the parent goes on in a fresh process
         return self.result["outcome"] == "passed" or not self.request["stop_early"]
 
     def pytest_pyfunc_call(self, pyfuncitem: Any) -> bool:
@@ -100,9 +112,6 @@ class Judge:
             self.result = self.describe(error)
         else:
             self.result = {"outcome": "passed"}
-        if changed := self.restore():
-            says = f"your file replaces {changed}, which the checks rely on: leave it as it is"
-            self.result = {"outcome": "failed", "message": says}
         return True
 
     def load(self) -> Any:
@@ -120,7 +129,9 @@ class Judge:
             except BaseException as error:
                 self.modules[key] = error
         if isinstance(self.modules[key], BaseException):
-            raise ImportFailure(self.modules[key])
+            failure = ImportFailure(self.modules[key])
+            self.result = self.describe(failure)
+            raise failure
         return self.modules[key]
 
     def audit(self, event: str, args: tuple[Any, ...]) -> None:
@@ -137,7 +148,7 @@ class Judge:
         changed = ""
         for owner, name, value in self.guard:
             if vars(owner).get(name) is not value:
-                changed = changed or f"{owner.__name__}.{name}"
+                changed = changed or f"{_called(owner)}.{name}"
                 with contextlib.suppress(Exception):
                     setattr(owner, name, value)
         return changed
@@ -170,6 +181,11 @@ class ImportFailure(Exception):
     def __init__(self, error: BaseException) -> None:
         super().__init__(str(error))
         self.error = error
+
+
+def _called(owner: Any) -> str:
+    """numpy, or _pytest.python.Function."""
+    return f"{owner.__module__}.{owner.__qualname__}" if isinstance(owner, type) else owner.__name__
 
 
 def _text(error: BaseException) -> str:
@@ -217,11 +233,13 @@ def main() -> int:
     """Reads the request from standard input, runs it, reports over the pipe."""
     request = json.loads(sys.stdin.buffer.read())
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-    for folder in (Path(__file__).resolve().parents[2], request["root"]):
-        if str(folder) not in sys.path:
-            sys.path.append(str(folder))
+    sys.path.append(str(Path(__file__).resolve().parents[2]))
     import numpy as np
     import pytest
+
+    from minigen.course.manifest import reach
+
+    reach(Path(request["root"]))
 
     judge = Judge(request, int(sys.argv[1]))
 

@@ -7,6 +7,7 @@ import difflib
 import functools
 import re
 import sys
+import types
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,9 +157,16 @@ def course(root: Path | str | None = None) -> Course:
 
 
 def reach(root: Path) -> None:
-    """Makes `import solutions.eNN_topic` work wherever the command was typed."""
+    """Makes `import solutions.eNN_topic` mean this course's, wherever the command was typed.
+
+    The folder goes to the end of the path: a file of the learner's must not stand in for numpy.
+    """
     if str(root) not in sys.path:
         sys.path.append(str(root))
+    if "solutions" not in sys.modules:
+        package = types.ModuleType("solutions")
+        package.__path__ = [str(root / "solutions")]
+        sys.modules["solutions"] = package
 
 
 def read_source(path: Path) -> str:

@@ -82,7 +82,6 @@ class _Child:
     word: str
     current: tuple[str, str] | None = None
     printed: bytearray = field(default_factory=bytearray)
-    count: int = 0
     heard: bytearray = field(default_factory=bytearray)
     since: float = field(default_factory=time.monotonic)
     finished: bool = False
@@ -163,7 +162,7 @@ class Runner:
                     self._take_output(child, printed)
                 if child.channel in ready and not self._take_events(child, printed):
                     return "end"
-                if child.count > self.limits.output:
+                if len(child.printed) > self.limits.output:
                     return "output"
                 if child.finished or (not ready and child.process.poll() is not None):
                     return "end"
@@ -185,9 +184,8 @@ class Runner:
 
     def _take_output(self, child: _Child, printed: int) -> None:
         for data in _chunks(printed):
-            child.count += len(data)
-            child.printed += data[: max(0, 20_000 - len(child.printed))]
-            if child.count > self.limits.output:
+            child.printed += data
+            if len(child.printed) > self.limits.output:
                 return
 
     def _take_events(self, child: _Child, printed: int) -> bool:
@@ -210,29 +208,29 @@ class Runner:
         """One line of the child's."""
         child.since = time.monotonic()
         kind = event["event"]
+        before, mark, after = bytes(child.printed).partition(child.word.encode())
+        printed, child.printed = before.decode(errors="replace"), bytearray(after if mark else b"")
         if kind == "collected" and not child.current:
             self.items = [(str(name), str(item)) for name, item in event["items"]]
         elif kind == "broken":
             child.broken = event["text"]
         elif kind == "start":
             child.current = event["variant"], event["check"]
-            child.printed.clear()
-            child.count = 0
         elif kind == "end" and child.current == (event["variant"], event["check"]):
-            self._record(
-                child, event["outcome"], event.get("message", ""), event.get("line"), event["seconds"]
+            outcome = Outcome(
+                event["check"], "", event["outcome"], event.get("message", ""), event.get("line")
             )
+            outcome.output, outcome.seconds = printed, event["seconds"]
+            self._record(child, outcome)
         elif kind == "finished":
             child.finished = True
 
-    def _record(
-        self, child: _Child, outcome: str, message: str = "", line: int | None = None, seconds: float = 0.0
-    ) -> None:
+    def _record(self, child: _Child, outcome: Outcome) -> None:
+        """What became of the check at hand."""
         assert child.current is not None
-        variant, item = child.current
-        output = child.printed.decode(errors="replace")
-        kind = self._check(variant, item).kind
-        self.results[variant][item] = Outcome(item, kind, outcome, message, line, output, seconds)
+        variant, outcome.check = child.current
+        outcome.kind = self._check(*child.current).kind
+        self.results[variant][outcome.check] = outcome
         child.current = None
 
     def _conclude(self, child: _Child, ended: str) -> None:
@@ -245,7 +243,8 @@ class Runner:
                 says = f"printed more than {self.limits.output:,} characters: is there a print in a loop?"
             else:
                 ended, says = "crashed", _obituary(child.process)
-            self._record(child, ended, says, seconds=seconds)
+            printed = bytes(child.printed[:20_000]).decode(errors="replace")
+            self._record(child, Outcome("", "", ended, says, None, printed, seconds))
         for variant, found in self.results.items():
             if not found:
                 continue
