@@ -1,6 +1,6 @@
 """minigen: deep generative models, built by hand in NumPy."""
 
-from minigen import errors, nn, ops, optim
+from minigen import distributions, errors, nn, ops, optim
 from minigen.autograd import detect_anomaly, enable_grad, fused, grad, no_grad, op
 from minigen.backend import to_host, use, xp
 from minigen.tensor import Tensor
@@ -9,6 +9,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Tensor",
     "detect_anomaly",
+    "distributions",
     "enable_grad",
     "errors",
     "fused",

@@ -4,13 +4,18 @@ from minigen.nn import init, losses
 from minigen.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minigen.nn.container import Flatten, Reshape, Sequential
 from minigen.nn.dense import Dense
+from minigen.nn.dropout import Dropout
 from minigen.nn.losses import bce_with_logits, cross_entropy, l1, squared_error
 from minigen.nn.module import Module
+from minigen.nn.norm import BatchNorm, LayerNorm
 
 __all__ = [
     "ELU",
+    "BatchNorm",
     "Dense",
+    "Dropout",
     "Flatten",
+    "LayerNorm",
     "LeakyReLU",
     "Module",
     "ReLU",

@@ -29,4 +29,4 @@ class Dense(Module):
         self.b = Tensor(initialisers.zeros((n_out,)), requires_grad=True) if bias else None
 
     def __call__(self, x):
-        return x @ self.W if self.b is None else ops.linear(x, self.W, self.b)
+        return ops.matmul(x, self.W) if self.b is None else ops.linear(x, self.W, self.b)

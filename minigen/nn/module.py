@@ -85,12 +85,26 @@ class Module:
         return tensors
 
     def __repr__(self) -> str:
-        rows = [_row(name, part) for name, part in self.named_modules()]
-        widths = [max(len(row[i]) for row in rows) for i in range(3)]
-        return "\n".join(
-            "  ".join((*(cell.ljust(n) for cell, n in zip(row, widths, strict=False)), row[3])).rstrip()
-            for row in rows
-        )
+        parts = dict(self.named_modules())
+        tensors: dict[str, list[str]] = {name: [] for name in parts}
+        for name, t in self._tensors().items():
+            owner = name
+            while owner not in parts or owner == name:
+                owner = owner.rpartition(".")[0]
+            own = name[len(owner) :].lstrip(".")
+            tensors[owner].append(f"{own} {tuple(t.shape)}" + ("" if t.requires_grad else " (no gradient)"))
+        rows = [
+            (f"  {name}  ", _title(part), "  ".join(tensors[name]), _count(part))
+            for name, part in parts.items()
+        ]
+        rows[0] = ("", *rows[0][1:3], rows[0][3] or "0")
+        if len(rows) == 1:
+            return "  ".join(filter(None, rows[0])) + " parameters"
+        wide = [max(len(row[i]) for row in rows[1:]) for i in range(4)]
+        lines = [
+            f"{a:{wide[0]}}{b:{wide[1]}}  {c:{wide[2]}}  {d:>{wide[3]}}".rstrip() for a, b, c, d in rows[1:]
+        ]
+        return "\n".join(["  ".join(filter(None, rows[0])) + " parameters", *lines])
 
 
 def scan(module: Module) -> Iterator[tuple[str, Any]]:
@@ -124,27 +138,16 @@ def _scan(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
         yield from _scan(f"{name}.{key}" if name else str(key), part, seen)
 
 
-def _row(name: str, part: Module) -> tuple[str, str, str, str]:
-    """One line of the repr: where, what, its own tensors, how many parameters in all."""
-    depth = "  " * (name.count(".") + 1) if name else ""
+def _title(part: Module) -> str:
+    """LeakyReLU(slope=0.2): the class, and the settings among its attributes."""
     settings = ", ".join(
-        f"{k}={v}"
-        for k, v in vars(part).items()
-        if isinstance(v, int | float | str) and k != "training" and not k.startswith("_")
+        f"{name}={value}"
+        for name, value in vars(part).items()
+        if isinstance(value, int | float | str) and name != "training" and not name.startswith("_")
     )
-    tensors = "  ".join(
-        _tensor(k, v) for k, v in vars(part).items() if isinstance(v, Tensor) and not v.recipe
-    )
+    return type(part).__name__ + (f"({settings})" if settings else "")
+
+
+def _count(part: Module) -> str:
     count = sum(p.size for p in part.parameters())
-    total = f"{count:,}" + ("" if name else " parameters")
-    what = type(part).__name__ + (f"({settings})" if settings else "")
-    return (
-        f"{depth}{name or type(part).__name__}",
-        what if name else f"({settings})" * bool(settings),
-        tensors,
-        total,
-    )
-
-
-def _tensor(name: str, t: Tensor) -> str:
-    return f"{name} {tuple(t.shape)}" + ("" if t.requires_grad else " (no gradient)")
+    return f"{count:,}" if count else ""

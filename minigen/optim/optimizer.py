@@ -33,13 +33,26 @@ class Optimizer:
             raise ShapeError(f"{type(self).__name__}: the learning rate must be above 0, got {lr}")
         if not weight_decay >= 0:
             raise ShapeError(f"{type(self).__name__}: weight_decay must be at least 0, got {weight_decay}")
-        self.lr, self.weight_decay = lr, weight_decay
+        self.lr, self.weight_decay = lr, float(weight_decay)
         self.steps = [0] * len(self.params)  # for each parameter: those without a gradient stand still
         self._scratch: dict[Any, Array] = {}
         self._flats: list[tuple[list[int], Flat]] = []
         for dtype in dict.fromkeys(p._data.dtype for p in self.params):
             members = [i for i, p in enumerate(self.params) if p._data.dtype == dtype]
             self._flats.append((members, Flat([self.params[i] for i in members], self.state)))
+
+    @property
+    def lr(self) -> float:
+        """The learning rate; assign to it, as schedules do. 0 is allowed there: a step that moves nothing."""
+        return self._lr
+
+    @lr.setter
+    def lr(self, value: float) -> None:
+        if not 0 <= value < math.inf:
+            raise ShapeError(
+                f"{type(self).__name__}: the learning rate must be a number of at least 0, got {value}"
+            )
+        self._lr = float(value)
 
     def update(self, w: Array, g: Array, *state: Any) -> None:
         """(n,), (n,), state (n,) each -> None: one step of the rule, in place"""
@@ -113,14 +126,12 @@ class Optimizer:
         return g.reshape(-1)
 
     def _refuse_nonfinite(self, given: list[Any]) -> None:
-        """The sum of all squares is finite unless a gradient is not, or is enormous: only then look closely."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            total: Any = 0.0
-            for g in given:
-                if g is not None:
-                    total = total + g @ g
-            if math.isfinite(float(total)):
-                return
+        finite: Any = True
+        for g in given:
+            if g is not None:
+                finite = finite & xp.isfinite(g).all()
+        if bool(finite):  # one question to the device for all
+            return
         for i, g in enumerate(given):
             if g is not None and not bool(xp.isfinite(g).all()):
                 bad = "NaN" if bool(xp.isnan(g).any()) else "infinite"
@@ -160,7 +171,8 @@ class Optimizer:
             array[...] = from_host(loaded[name])
         self.steps = [int(t) for t in loaded["steps"]]
         for name in self.settings:
-            setattr(self, name, type(getattr(self, name))(loaded[name].item()))
+            kind = bool if isinstance(getattr(self, name), bool) else float
+            setattr(self, name, kind(loaded[name]))
 
     def _state_arrays(self) -> dict[str, Array]:
         found = {}
