@@ -12,7 +12,7 @@ import numpy as np
 from minigen import ops
 from minigen.autograd import Node
 from minigen.backend import Array, describe, from_host, xp
-from minigen.errors import DTypeError, ShapeError
+from minigen.errors import DTypeError, SettingError, ShapeError
 
 LOG_2PI = math.log(2.0 * math.pi)
 
@@ -23,7 +23,7 @@ class Normal:
     def __init__(self, mu: Any, sigma: Any):
         data = _raw(sigma)
         if not bool((data > 0).all() if hasattr(data, "shape") else data > 0):
-            raise ShapeError("Normal: sigma is the standard deviation and must be above 0 everywhere")
+            raise SettingError("Normal: sigma is the standard deviation and must be above 0 everywhere")
         self._set(mu, sigma, ops.log(sigma) if hasattr(data, "shape") else math.log(sigma))
 
     @classmethod

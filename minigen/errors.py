@@ -15,6 +15,10 @@ class DTypeError(MinigenError, TypeError):
     """A dtype or type that the operation cannot take without losing something."""
 
 
+class SettingError(MinigenError, ValueError):
+    """A setting outside its range: a learning rate below 0, a probability above 1."""
+
+
 class GraphError(MinigenError, RuntimeError):
     """The recorded graph cannot give the gradient that was asked for."""
 

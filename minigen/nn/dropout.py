@@ -3,7 +3,7 @@
 import numpy as np
 
 from minigen.backend import from_host
-from minigen.errors import ShapeError
+from minigen.errors import SettingError
 from minigen.nn.module import Module
 
 
@@ -16,7 +16,7 @@ class Dropout(Module):
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator):
         if not 0 <= p < 1:
-            raise ShapeError(f"Dropout: p is the probability of dropping a value, in [0, 1), got {p}")
+            raise SettingError(f"Dropout: p is the probability of dropping a value, in [0, 1), got {p}")
         self.p, self.rng = p, rng
 
     def __call__(self, x):

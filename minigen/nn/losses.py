@@ -7,7 +7,7 @@ from typing import Any
 
 from minigen import ops
 from minigen.backend import describe
-from minigen.errors import ShapeError
+from minigen.errors import SettingError, ShapeError
 from minigen.tensor import Tensor
 
 
@@ -56,7 +56,7 @@ def _batch(loss: str, x: Any) -> None:
 def _probabilities(targets: Any) -> None:
     data = targets._data if isinstance(targets, Tensor) else targets
     if getattr(data, "size", 0) and not (data.min() >= 0 and data.max() <= 1):
-        raise ShapeError(
+        raise SettingError(
             f"bce_with_logits: targets must lie in [0, 1], found [{float(data.min()):.4g}, {float(data.max()):.4g}]: "
             "scale the images first (minigen.data.scale)"
         )

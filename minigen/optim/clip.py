@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from minigen.backend import xp
-from minigen.errors import ShapeError
+from minigen.errors import SettingError
 
 
 def clip_grad_norm(grads: list[Any], max_norm: float) -> float:
@@ -17,7 +17,7 @@ def clip_grad_norm(grads: list[Any], max_norm: float) -> float:
     Pascanu et al. 2013, On the difficulty of training recurrent neural networks, algorithm 1.
     """
     if not max_norm > 0:
-        raise ShapeError(f"clip_grad_norm: max_norm must be above 0, got {max_norm}")
+        raise SettingError(f"clip_grad_norm: max_norm must be above 0, got {max_norm}")
     norm = _norm([getattr(g, "_data", g).reshape(-1) for g in grads if g is not None and g.size])
     if math.isfinite(norm) and norm > max_norm:
         scale = max_norm / norm

@@ -8,7 +8,7 @@ import numpy as np
 
 from minigen.autograd import touch
 from minigen.backend import Array, describe, from_host, to_host, xp
-from minigen.errors import DivergenceError, DTypeError, GraphError, ShapeError
+from minigen.errors import DivergenceError, DTypeError, GraphError, SettingError, ShapeError
 from minigen.nn.module import Module
 from minigen.nn.state import check_state
 from minigen.optim.flat import Flat
@@ -30,9 +30,9 @@ class Optimizer:
     def __init__(self, params: Iterable[Tensor], lr: float, weight_decay: float = 0.0):
         self.params = _checked(params)
         if not lr > 0:
-            raise ShapeError(f"{type(self).__name__}: the learning rate must be above 0, got {lr}")
+            raise SettingError(f"{type(self).__name__}: the learning rate must be above 0, got {lr}")
         if not weight_decay >= 0:
-            raise ShapeError(f"{type(self).__name__}: weight_decay must be at least 0, got {weight_decay}")
+            raise SettingError(f"{type(self).__name__}: weight_decay must be at least 0, got {weight_decay}")
         self.lr, self.weight_decay = lr, float(weight_decay)
         self.steps = [0] * len(self.params)  # for each parameter: those without a gradient stand still
         self._scratch: dict[Any, Array] = {}
@@ -49,7 +49,7 @@ class Optimizer:
     @lr.setter
     def lr(self, value: float) -> None:
         if not 0 <= value < math.inf:
-            raise ShapeError(
+            raise SettingError(
                 f"{type(self).__name__}: the learning rate must be a number of at least 0, got {value}"
             )
         self._lr = float(value)

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from minigen.backend import Array, xp
-from minigen.errors import ShapeError
+from minigen.errors import SettingError
 from minigen.optim.optimizer import Optimizer
 from minigen.tensor import Tensor
 
@@ -12,7 +12,7 @@ from minigen.tensor import Tensor
 def _fraction(**settings: float) -> None:
     for name, value in settings.items():
         if not 0 <= value < 1:
-            raise ShapeError(f"{name} must lie in [0, 1), got {value}")
+            raise SettingError(f"{name} must lie in [0, 1), got {value}")
 
 
 class SGD(Optimizer):
@@ -35,7 +35,7 @@ class SGD(Optimizer):
     ):
         _fraction(momentum=momentum)
         if nesterov and not momentum:
-            raise ShapeError("SGD: nesterov looks ahead along the momentum, which is 0: set momentum too")
+            raise SettingError("SGD: nesterov looks ahead along the momentum, which is 0: set momentum too")
         super().__init__(params, lr, weight_decay)
         self.momentum, self.nesterov = momentum, nesterov
 

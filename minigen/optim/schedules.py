@@ -1,9 +1,9 @@
-"""Learning-rate schedules: each makes a function step -> factor, for opt.lr = base * schedule(step), step = 0, 1, ..."""
+"""Learning-rate schedules: each is a function step -> factor, for opt.lr = base * schedule(step), step = 0, 1, ..."""
 
 import math
 from collections.abc import Callable
 
-from minigen.errors import ShapeError
+from minigen.errors import SettingError
 
 Schedule = Callable[[int], float]
 
@@ -44,4 +44,4 @@ def exponential(factor: float) -> Schedule:
 def _positive(**settings: float) -> None:
     for name, value in settings.items():
         if not value > 0:
-            raise ShapeError(f"a schedule's {name} must be above 0, got {value}")
+            raise SettingError(f"a schedule's {name} must be above 0, got {value}")
