@@ -109,16 +109,12 @@ STYLES = {
     "no import": SOLVED.replace("import numpy as np\n", "from numpy import asarray\n"),
     "helper gone": SOLVED.replace("def helper(x):\n    return x * SCALE\n", "").replace("helper(x)", "x * 2"),
     "a message on the way": wrong("print('working'); return helper(x)"),
-    "work moved": SOLVED.replace("return helper(x)", "return 2 * x, None")
-    .replace("return y", "return y")
-    .replace("return double(layer(x))", "return double(layer(x))[0]"),
+    "a helper of the layer": SOLVED.replace("return y", "return _mark(y)").replace(
+        "class Layer:", "def _mark(y):\n    return y\n\n\nclass Layer:"
+    ),
     "warns": wrong("np.log(np.zeros(1)); return helper(x)"),
     "mutates its copy": wrong("x = x.copy(); x *= 2; return x"),
 }
-# The contract of `double` itself may not change: only what no check of its own sees.
-STYLES["work moved"] = SOLVED.replace("return y", "return y if y.shape[-1] != 2 else _mark(y)").replace(
-    "class Layer:", "def _mark(y):\n    return y\n\n\nclass Layer:"
-)
 
 
 @pytest.fixture(scope="module")

@@ -210,7 +210,8 @@ def _relied_on(session: Any) -> Iterator[tuple[Any, str, Any]]:
     owners += {item.module for item in session.items}
     inner = [value for owner in owners[7:] for value in vars(owner).values() if isinstance(value, type)]
     classes = [one for one in inner if one.__module__.split(".")[0] in ("minigen", "_pytest")]
-    for owner in [*owners, *dict.fromkeys(classes)]:
+    ops = [value for owner in owners[7:] for value in vars(owner).values() if hasattr(value, "vjp")]
+    for owner in [*owners, *dict.fromkeys(classes), *dict.fromkeys(ops)]:
         for name, value in list(vars(owner).items()):
             if callable(value) and not name.startswith("_abc"):
                 yield owner, name, value

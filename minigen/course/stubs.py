@@ -18,6 +18,21 @@ from minigen.course.manifest import Course, Lesson, course
 from minigen.errors import CourseError, MinigenError
 
 WIDTH = 110
+SYLLABUS = """# The lessons
+
+Each lesson is a text (`.md`) and an exercise (`.py`) with holes to fill. Lessons stand alone, and so do holes:
+take them in any order. What a lesson needs from the others comes from the reference.
+
+| lesson | what it is about | holes | time |
+|---|---|---|---|
+{rows}
+`minigen` shows where you are. `minigen read e01` shows a text, `minigen check e01` judges what you wrote, hole by
+hole, and says what is wrong; `minigen watch e01` does so whenever you save. `minigen hint e01` helps one step,
+`minigen solution e01` shows the reference beside yours, `minigen reset e01` starts again (and keeps a backup).
+
+This page and the untouched exercises are made from `solutions/` by `python -m minigen.course.stubs --write`; it
+never overwrites what you wrote.
+"""
 SEAL = re.compile(r"# untouched stub ([0-9a-f]{12})\n?\Z")
 
 
@@ -58,20 +73,38 @@ def state(lesson: Lesson) -> str:
     return "stale" if is_untouched(text) else "edited"
 
 
+def syllabus(where: Course) -> str:
+    """exercises/README.md: every lesson in order, from what the solutions say of themselves."""
+    rows = "".join(
+        f"| [{one.name}]({one.text.name}) | {one.title} | {', '.join(f'`{hole.name}`' for hole in one.holes)} "
+        f"| {one.minutes} min |\n"
+        for one in where.lessons
+    )
+    return SYLLABUS.format(rows=rows)
+
+
 def check(where: Course) -> list[str]:
-    """One line per exercise that is not its solution's stub."""
+    """One line per generated file that is not what the solutions make."""
     says = {
         "missing": "is missing: run `python -m minigen.course.stubs --write`",
         "stale": "is stale: run `python -m minigen.course.stubs --write`",
         "edited": "has edits: it is not the stub of its solution (`minigen reset` puts the stub back)",
     }
     states = [(lesson.exercise, state(lesson)) for lesson in where.lessons]
-    return [f"{exercise} {says[found]}" for exercise, found in states if found in says]
+    lines = [f"{exercise} {says[found]}" for exercise, found in states if found in says]
+    readme = where.root / "exercises" / "README.md"
+    if not readme.exists() or readme.read_text(encoding="utf-8") != syllabus(where):
+        lines.append(f"{readme} is stale: run `python -m minigen.course.stubs --write`")
+    return lines
 
 
 def write(where: Course) -> list[str]:
     """Writes missing and stale stubs, keeps everything edited; one line per file that it wrote or kept."""
     report = []
+    readme = where.root / "exercises" / "README.md"
+    if not readme.exists() or readme.read_text(encoding="utf-8") != syllabus(where):
+        write_text(readme, syllabus(where))
+        report.append(f"wrote {readme}")
     for lesson in where.lessons:
         found = state(lesson)
         if found in ("missing", "stale"):
