@@ -125,7 +125,7 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
         t = constant(y)
         if track and _recording:
             t.requires_grad = True
-            t.recipe = (this, args, kwargs, raw, saved if is_fused else y, watched)
+            t.recipe = (this, args, kwargs, raw, saved if is_fused else y, watched, this.rule)
         return t
 
     return call
@@ -135,11 +135,15 @@ def _binary(general: Any, forward: Callable[..., Any]) -> Any:
     """The hot path of small graphs: two Tensors and no metadata. Anything unusual goes the general way."""
 
     def call(a, b):
-        if not (isinstance(a, Node) and isinstance(b, Node)) or a._print is not b._print or _anomaly:
+        if (
+            not (a.__class__ is b.__class__ is _node_type)
+            or a._print is not None
+            or b._print is not None
+            or _anomaly
+        ):
             return general(a, b)
-        raw = (a._data, b._data)
         try:
-            y = call.forward(*raw)
+            y = own["forward"](a._data, b._data)
         except _FORWARD_ERRORS:
             return general(a, b)
         if y.__class__ is not xp.ndarray:
@@ -151,12 +155,13 @@ def _binary(general: Any, forward: Callable[..., Any]) -> Any:
         t.seq = clock()
         if _recording and (a.requires_grad or b.requires_grad):
             t.requires_grad = True
-            t.recipe = (call, (a, b), _NO_OPTIONS, raw, y, False)
+            t.recipe = (call, (a, b), _NO_OPTIONS, None, y, False, own["rule"])
         else:
             t.requires_grad = False
             t.recipe = None
         return t
 
+    own = call.__dict__  # where the op's attributes are; faster to look into than the attributes
     _equipped[general] = call
     return call
 
@@ -396,15 +401,16 @@ def _propagate(
                 f"backward: the graph behind {_called(node)} was already used and freed: run the forward pass again, "
                 "or pass retain_graph=True the first time"
             )
-        call, args, kwargs, raw, saved, watched = recipe
+        call, args, kwargs, raw, saved, watched, rule = recipe
         if watched or node.seq < last_change:
             check_unchanged(node)
         if create_graph:
             thunks = _recorded_thunks(node, g)
-        elif kwargs:
-            thunks = call.rule(g, saved, *raw, **kwargs)
+        elif raw is None:
+            a, b = args
+            thunks = rule(g, saved, a._data, b._data)
         else:
-            thunks = call.rule(g, saved, *raw)
+            thunks = rule(g, saved, *raw, **kwargs)
         if thunks.__class__ is not tuple:
             thunks = (thunks,)
         i = -1

@@ -23,7 +23,9 @@ class Node:
     _data: Array
     grad: Any
     name: str | None
-    recipe: Any  # (op, args, kwargs, raw, saved, watched) | None for a leaf | SPENT
+    # (op, args, kwargs, raw arrays (None: those of two Tensors), what the rule is given as y, whether an argument's
+    # data was handed out before, rule); None for a leaf; SPENT
+    recipe: Any
     requires_grad: bool
     seq: int  # when it was made, on the clock
     _stamp: int  # when its data was last changed, on the same clock; 0: never

@@ -203,40 +203,34 @@ class Tensor(Node):
     def __reduce__(self):
         raise DTypeError("Tensors are not pickled: keep .numpy() with minigen.checkpoint")
 
-    # Operators. Comparisons give raw masks.
+    # Operators (an op is a plain function, so it serves as a method). Comparisons give raw masks.
 
-    def __add__(self, other):
-        return ops.add(self, other)
+    __add__ = ops.add
 
     def __radd__(self, other):
         return ops.add(other, self)
 
-    def __sub__(self, other):
-        return ops.sub(self, other)
+    __sub__ = ops.sub
 
     def __rsub__(self, other):
         return ops.sub(other, self)
 
-    def __mul__(self, other):
-        return ops.mul(self, other)
+    __mul__ = ops.mul
 
     def __rmul__(self, other):
         return ops.mul(other, self)
 
-    def __truediv__(self, other):
-        return ops.div(self, other)
+    __truediv__ = ops.div
 
     def __rtruediv__(self, other):
         return ops.div(other, self)
 
-    def __pow__(self, other):
-        return ops.power(self, other)
+    __pow__ = ops.power
 
     def __rpow__(self, other):
         return ops.power(other, self)
 
-    def __matmul__(self, other):
-        return ops.matmul(self, other)
+    __matmul__ = ops.matmul
 
     def __rmatmul__(self, other):
         return ops.matmul(other, self)
