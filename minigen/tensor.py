@@ -184,7 +184,8 @@ class Tensor(Node):
             else "an operation of minigen.ops"
         )
         raise DTypeError(
-            f"np.{function.__name__} would lose the graph of a Tensor: use {hint}, or leave the graph with .detach().numpy()"
+            f"np.{function.__name__} would lose the graph of a Tensor: use {hint}, or leave the graph with "
+            ".detach().numpy()"
         )
 
     def __setitem__(self, index: Any, value: Any) -> None:
