@@ -33,9 +33,19 @@ def test_a_long_todo_is_laid_out_as_the_formatter_would(toy):
     todo = "multiply " * 8
     toy.lesson("e01").solution.write_text(f"def f(x):\n    # solution: {todo}\n    return x\n    # end\n")
     text = stubs.make_stub(Lesson(toy.root, "e01_toy"))
-    assert "raise NotImplementedError(\n        " in text or max(map(len, text.splitlines())) <= 110
+    assert "# TODO: multiply" in text
+    toy.lesson("e01").solution.write_text(
+        f"def g(x):\n    # solution: {'a b ' * 24}c\n    return x\n    # end\n"
+    )
+    text = stubs.make_stub(Lesson(toy.root, "e01_toy"))
+    assert "raise NotImplementedError(\n        " in text
+    assert max(map(len, text.splitlines())) <= 110
+    names = {}
+    exec(text, names)
+    with pytest.raises(NotImplementedError, match=f"^g: {'a b ' * 24}c$"):
+        names["g"](1)
     toy.lesson("e01").solution.write_text(f"def f(x):\n    # solution: {todo * 2}\n    return x\n    # end\n")
-    with pytest.raises(CourseError, match="too long"):
+    with pytest.raises(CourseError, match="longer than 110"):
         stubs.make_stub(Lesson(toy.root, "e01_toy"))
 
 

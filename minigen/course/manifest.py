@@ -70,8 +70,9 @@ class Lesson:
 
     @property
     def title(self) -> str:
-        """The first line of the solution's docstring, without its full stop."""
-        return (self.docstring.partition("\n")[0] or self.topic).strip().rstrip(".")
+        """The first line of the solution's docstring, without its full stop and how long it takes."""
+        first = re.sub(r"\(?\b(about )?\d+ minutes\b\)?", "", self.docstring.partition("\n")[0], flags=re.I)
+        return first.strip(" .,;:") or self.topic
 
     @property
     def minutes(self) -> int:

@@ -11,6 +11,7 @@ import ast
 import hashlib
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 from minigen.course.files import write_text
@@ -142,18 +143,21 @@ def main(argv: list[str] | None = None) -> int:
 
 def _todo(lesson: Lesson, name: str, todo: str, indent: str) -> list[str]:
     """The lines that stand for a block, laid out as the formatter would."""
-    message = '"' + f"{name}: {todo}".replace("\\", "\\\\").replace('"', '\\"') + '"'
-    comment, call = f"{indent}# TODO: {todo}", f"{indent}raise NotImplementedError({message})"
-    lines = (
-        [call]
-        if len(call) <= WIDTH
-        else [f"{indent}raise NotImplementedError(", f"{indent}    {message}", f"{indent})"]
-    )
-    if max(map(len, [comment, *lines])) > WIDTH:
+    message = f"{name}: {todo}".replace("\\", "\\\\").replace('"', '\\"')
+    comment, call = f"{indent}# TODO: {todo}", f'{indent}raise NotImplementedError("{message}")'
+    if len(comment) > WIDTH:
         raise CourseError(
-            f"{lesson.solution}: the `# solution:` line of {name} is too long: keep it near 80 characters"
+            f"{lesson.solution}: the `# solution:` line of {name} is longer than {WIDTH} columns"
         )
-    return [comment, *lines]
+    if len(call) <= WIDTH:
+        return [comment, call]
+    words = textwrap.wrap(message, WIDTH - len(indent) - 7, drop_whitespace=False, break_on_hyphens=False)
+    return [
+        comment,
+        f"{indent}raise NotImplementedError(",
+        *(f'{indent}    "{one}"' for one in words),
+        f"{indent})",
+    ]
 
 
 def _without_plugs(lines: list[str]) -> list[str]:
