@@ -121,12 +121,10 @@ def _binary(general: Any, forward: Callable[..., Any]) -> Any:
     """The hot path of small graphs: two Tensors and no metadata. Anything unusual goes the general way."""
 
     def call(a: Any, b: Any) -> Any:
-        if (
-            not (a.__class__ is b.__class__ is _node_type)
-            or a._print is not None
-            or b._print is not None
-            or _anomaly
-        ):
+        kind: Any = a.__class__
+        if kind is not b.__class__ or kind is not _node_type or _anomaly:
+            return general(a, b)
+        if a._print is not None or b._print is not None:
             return general(a, b)
         try:
             y = own["forward"](a._data, b._data)
