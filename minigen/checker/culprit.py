@@ -1,0 +1,196 @@
+"""The first wrong operation, going backwards through the recorded graph.
+
+Each operation's own rule is judged alone: on the inputs that were recorded, with a random upstream gradient, against
+differences of its own forward. So an error is found where it is made, however long the chain behind it.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from minigen.autograd import sum_to
+from minigen.backend import describe, from_host, is_array, to_host
+from minigen.checker.conduct import examine, misfit
+from minigen.checker.entries import Comparer, summarise
+from minigen.checker.report import Refusal, Variable
+from minigen.checker.subjects import EngineSubject, SecondOrder
+from minigen.tensor import Tensor
+
+NODES = 300  # operations judged at most
+ALIKE = 2  # of the same op on the same shapes
+ENTRIES = 48  # per argument
+
+
+class OperationSubject:
+    """One recorded operation: its forward and its rule, on raw arrays."""
+
+    def __init__(self, node: Tensor):
+        self.op, self.args, self.kwargs = node.op, node.args, node.kwargs
+        self.name = self.op.name
+        self.inputs = [_raw(a) for a in self.args]
+        self.free = [i for i, a in enumerate(self.args) if isinstance(a, Tensor) and a.requires_grad]
+        self.argument_names = argument_names(self.op, len(self.args))
+        self.names = [self.argument_names[i] for i in self.free]
+        self.values = [np.array(to_host(self.inputs[i]), dtype=np.float64, order="C") for i in self.free]
+
+    def _forward(self, values: list[np.ndarray]) -> tuple[Any, list[Any], Any]:
+        raw = list(self.inputs)
+        for i, value in zip(self.free, values, strict=True):
+            raw[i] = from_host(value)
+        with np.errstate(all="ignore"):
+            y = self.op.forward(*raw, **self.kwargs)
+        y, saved = y if self.op.fused else (y, y)
+        return y, raw, saved
+
+    def evaluate(self, values: list[np.ndarray]) -> list[np.ndarray]:
+        return [np.asarray(to_host(self._forward(values)[0]))]
+
+    def gradients(self, values: list[np.ndarray], upstream: list[np.ndarray]) -> list[Any]:
+        y, raw, saved = self._forward(values)
+        if self.op.rule is None:
+            raise Refusal(f"it has no rule: state one with @{self.name}.vjp")
+        with np.errstate(all="ignore"):
+            thunks = self.op.rule(from_host(upstream[0].copy()), saved, *raw, **self.kwargs)
+            thunks = (thunks,) if callable(thunks) else tuple(thunks)
+            if len(thunks) != len(raw):
+                raise Refusal(f"its rule returns {len(thunks)} functions for {len(raw)} arguments")
+            return [self._one(i, thunks[i]) for i in self.free]
+
+    def _one(self, i: int, thunk: Callable[[], Any]) -> np.ndarray:
+        """What the rule gives for argument i, its broadcast axes summed as the engine does."""
+        name, shape = self.argument_names[i], tuple(self.inputs[i].shape)
+        g = thunk()
+        if not is_array(g):
+            raise Refusal(
+                f"its rule gives {type(g).__name__} for {name}, not an array: the graph is cut here"
+            )
+        try:
+            fits = np.broadcast_shapes(tuple(g.shape), shape) == tuple(g.shape)
+        except ValueError:
+            fits = False
+        if not fits:
+            raise Refusal(
+                f"its rule gives an array {tuple(g.shape)} for {name} {shape}: {_shape_cause(g.shape, shape)}"
+            )
+        return np.asarray(to_host(sum_to(g, shape=shape)))
+
+
+def first_wrong(outputs: Iterable[Tensor], rng: np.random.Generator, order: int = 1) -> str:
+    """One sentence: the first operation whose rule is wrong, with what is wrong about it; or that all are right."""
+    judged, seen = 0, {}
+    for node in backwards(outputs):
+        kind = (node.op, tuple(map(_describe, node.args)), repr(sorted(node.kwargs)))
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] > ALIKE or judged == NODES:
+            continue
+        judged += 1
+        fault = judge_operation(node, rng, order)
+        if fault:
+            names = argument_names(node.op, len(node.args))
+            operands = ", ".join(f"{n} {_describe(a)}" for n, a in zip(names, node.args, strict=True))
+            return f"first wrong operation, going backwards: {node.op.name}({operands}): {fault}"
+    if judged == 0:
+        return "no operation was recorded: the graph is cut before the output"
+    return (
+        f"every operation in the graph ({judged} judged alone) is right: the error is outside the recorded graph, where "
+        "something computed from the inputs entered as a constant (.data, .detach(), .numpy(), no_grad)"
+    )
+
+
+def judge_operation(node: Tensor, rng: np.random.Generator, order: int = 1) -> str:
+    """What is wrong with the rule of the operation that made this node; '' if nothing is."""
+    subject = OperationSubject(node)
+    try:
+        wrong = _compare(subject, rng)
+        if not wrong and order == 2:
+            plain = EngineSubject(_replay(node), node.op.name, subject.values, subject.names, {})
+            examined = examine(plain, rng)
+            wrong = _compare(SecondOrder(plain, examined.upstream), rng)
+            if wrong:
+                return (
+                    f"its rule gives the right gradient, but not the right gradient of the gradient ({wrong[0]}): a rule "
+                    "must compute with ops on what it is given, never with raw arrays"
+                )
+    except Refusal as refusal:
+        return str(refusal)
+    except Exception as error:  # a rule is somebody's code: whatever it raises is the finding
+        return f"its rule raises {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+    return f"its gradient for {wrong[0]}" if wrong else ""
+
+
+def _compare(subject: Any, rng: np.random.Generator) -> list[Variable]:
+    examined = examine(subject, rng)
+    wrong = []
+    for i, g in enumerate(examined.gradients):
+        fault = misfit(subject, i, g)
+        if fault:
+            raise Refusal(fault)
+        v = summarise(subject, Comparer(subject, examined, i, rng, ENTRIES).run(), 1)
+        if v.wrong:
+            wrong.append(v)
+    return wrong
+
+
+def _replay(node: Tensor) -> Callable[..., Any]:
+    """The operation as a function of its free arguments."""
+    subject = OperationSubject(node)
+
+    def call(*free: Any) -> Any:
+        args = list(subject.inputs)
+        for i, a in zip(subject.free, free, strict=True):
+            args[i] = a
+        return node.op(*args, **node.kwargs)
+
+    return call
+
+
+def backwards(outputs: Iterable[Tensor]) -> list[Tensor]:
+    """The recorded results behind `outputs`, each after everything that was computed from it."""
+    order: list[Tensor] = []
+    seen: set[int] = set()
+    stack = [(y, False) for y in outputs]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif id(node) not in seen and node.op is not None:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack += [(a, False) for a in node.args if isinstance(a, Tensor) and a.requires_grad]
+    return order[::-1]
+
+
+def argument_names(op: Any, count: int) -> list[str]:
+    """a, b, ... as the forward calls its arguments; xs 0, xs 1, ... where it takes any number."""
+    names: list[str] = []
+    for p in inspect.signature(op.forward).parameters.values():
+        if p.kind is p.VAR_POSITIONAL:
+            names += [f"{p.name} {i}" for i in range(count - len(names))]
+        elif p.kind is not p.KEYWORD_ONLY:
+            names.append(p.name)
+    return names[:count]
+
+
+def _raw(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        raw = value._data
+        return raw.astype("float64") if raw.dtype.kind == "f" else raw
+    return from_host(np.asarray(value)) if isinstance(value, list | tuple) else value
+
+
+def _describe(value: Any) -> str:
+    return (
+        describe(value._data).split()[0]
+        if isinstance(value, Tensor) and not value.shape
+        else (str(tuple(value.shape)) if hasattr(value, "shape") else describe(value))
+    )
+
+
+def _shape_cause(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    if tuple(got) == tuple(expected)[::-1]:
+        return "it is transposed"
+    if int(np.prod(got)) < int(np.prod(expected)):
+        return "it was summed over an axis too many, or it is the gradient of one number only"
+    return "they must be equal, but for broadcast axes, which the engine sums"

@@ -1,0 +1,175 @@
+"""Derivatives by differences along a line, each with an uncertainty that follows from the size of f and the step.
+
+A central difference with step h is wrong by about h^2 f''' / 6 (truncation) and by eps |f| / h (rounding). Two steps
+and Richardson's extrapolation show the first, the size of f gives the second. `glance` spends four evaluations on it;
+where these do not agree, `look` walks down a ladder of steps, from an eighth of x to the last bits of it, and takes
+the rung with the smallest uncertainty. One-sided slopes that stay apart while the step shrinks are a kink.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+EPS = 2.0**-52
+RELATIVE = 1e-6  # the bound on the relative error, beyond the uncertainty
+STEP = 2.0**-14  # of a glance, in units of max(1, |x|)
+TOP, BOTTOM, RATIO = 2.0**-3, 2.0**-44, 4.0  # of the ladder
+
+
+@dataclass(frozen=True)
+class Slope:
+    """A derivative along a line: `value`, give or take `uncertainty`; or the `trouble` that keeps it from existing."""
+
+    value: float
+    uncertainty: float
+    trouble: str = ""  # "kink" | "edge": f is not finite on one side
+    doubtful: bool = False  # the two steps of a glance do not tell the same story
+
+    def agrees(self, yours: float, rounding: float = 0.0) -> bool:
+        """Whether `yours` is as near as can be told; `rounding` is its own."""
+        size = max(abs(yours), abs(self.value))
+        return abs(yours - self.value) <= 4 * self.uncertainty + RELATIVE * size + rounding
+
+    def is_sharp(self, yours: float) -> bool:
+        """Whether an error of one part in ten thousand could not hide in the uncertainty."""
+        return self.uncertainty <= 1e-5 * max(abs(yours), abs(self.value))
+
+
+class Line:
+    """t -> <upstream, f(x + t d) - f(x)>, where d moves the entries `at` of one variable, each by its own scale."""
+
+    def __init__(
+        self,
+        evaluate: Callable[[list[np.ndarray]], list[np.ndarray]],
+        values: list[np.ndarray],
+        variable: int,
+        at: np.ndarray,
+        signs: np.ndarray,
+        base: list[np.ndarray],
+        upstream: Sequence[np.ndarray],
+    ):
+        self.evaluate, self.values, self.variable, self.at = evaluate, values, variable, at
+        self.base, self.upstream = base, upstream
+        here = np.abs(values[variable].reshape(-1)[at])
+        self.direction = signs * np.exp2(
+            np.ceil(np.log2(np.maximum(here, 1.0)))
+        )  # powers of 2: x + t d is exact
+        self.moved = [np.zeros(y.shape, bool) for y in base]  # the outputs that this line has changed so far
+        near = here[here > 0].min(initial=1.0)
+        self.bottom = min(BOTTOM, max(near * 2.0**-12, 2.0**-100))
+
+    def __call__(self, t: float) -> tuple[float, float, float]:
+        """The step really taken, the change of f, and the size of what was subtracted to get it."""
+        values = list(self.values)
+        x = values[self.variable] = values[self.variable].copy()
+        before = x.reshape(-1)[self.at]
+        x.reshape(-1)[self.at] = after = before + t * self.direction
+        step = float((after[0] - before[0]) / self.direction[0]) if len(self.at) == 1 else t
+        change, size = 0.0, 0.0
+        for i, y in enumerate(self.evaluate(values)):
+            moved = self.moved[i]
+            with np.errstate(all="ignore"):
+                moved |= y != self.base[i]
+                dy, weight = (y - self.base[i])[moved], np.abs(self.upstream[i][moved])
+                change += float(self.upstream[i][moved] @ dy)
+                size += float(weight @ np.maximum(np.abs(y[moved]), np.abs(self.base[i][moved])))
+        return step, change, size
+
+
+@dataclass(frozen=True)
+class Rung:
+    """What the two points x - h d and x + h d say."""
+
+    h: float
+    central: float
+    right: float
+    left: float
+    noise: float  # of these slopes, from the rounding of f and of the step
+
+    @property
+    def bend(self) -> float:
+        return self.right - self.left
+
+    @property
+    def is_finite(self) -> bool:
+        return math.isfinite(self.central)
+
+
+def _rung(line: Line, h: float) -> Rung:
+    (up, rise, size), (down, fall, size_left) = line(h), line(-h)
+    if not up or not down:  # h is below the last bit of x
+        return Rung(h, math.nan, math.nan, math.nan, math.nan)
+    central = (rise - fall) / (up - down)
+    noise = EPS * (4 * max(size, size_left) + (abs(central) if math.isfinite(central) else 0.0)) / h
+    return Rung(h, central, rise / up, fall / down, noise)
+
+
+def glance(line: Line) -> Slope:
+    """The slope from two steps, marked doubtful where they do not fit a smooth function."""
+    wide, narrow = _rung(line, 2 * STEP), _rung(line, STEP)
+    if not (wide.is_finite and narrow.is_finite):
+        return Slope(narrow.central, math.inf, doubtful=True)
+    value = (4 * narrow.central - wide.central) / 3
+    bends = abs(narrow.bend - wide.bend / 2)  # O(h^3) if smooth, half the jump of the slope at a kink
+    steepest = max(abs(narrow.right), abs(narrow.left))
+    doubtful = bends > 20 * narrow.noise + RELATIVE * steepest
+    return Slope(value, abs(value - narrow.central) + 2 * narrow.noise, doubtful=doubtful)
+
+
+def look(line: Line) -> Slope:
+    """The slope from a whole ladder of steps: the most certain rung, or the kink or edge that there is."""
+    rungs, h = [], TOP
+    while h >= line.bottom:
+        rungs.append(_rung(line, h))
+        h /= RATIO
+    while rungs and math.isnan(rungs[-1].noise):
+        rungs.pop()
+    inside = next((k for k in range(len(rungs), 0, -1) if not rungs[k - 1].is_finite), 0)
+    rungs = _without_flat_end(rungs[inside:])
+    if len(rungs) < 4:
+        return Slope(math.nan, math.inf, trouble="edge")
+    noise = _noise(rungs)
+    if _is_kink(rungs, noise):
+        return Slope(rungs[-1].central, math.inf, trouble="kink")
+    best = Slope(math.nan, math.inf)
+    before = None
+    for k in range(1, len(rungs)):
+        value = (RATIO**2 * rungs[k].central - rungs[k - 1].central) / (RATIO**2 - 1)
+        if before is not None and abs(value - before) + noise[k] < best.uncertainty:
+            best = Slope(value, abs(value - before) + noise[k])
+        before = value
+    return best
+
+
+def _without_flat_end(rungs: list[Rung]) -> list[Rung]:
+    """Without the last rungs on which f does not move at all while it did higher up: below its own rounding.
+
+    Only if they start far down, though: further up, a flat piece of f is a flat piece.
+    """
+    end = len(rungs)
+    while end and rungs[end - 1].right == rungs[end - 1].left == 0.0:
+        end -= 1
+    return rungs[:end] if 4 <= end < len(rungs) and rungs[end].h < 2.0**-20 else rungs
+
+
+def _noise(rungs: list[Rung]) -> list[float]:
+    """The noise of each rung: what the size of f explains, or what the lowest third shows, if that is more."""
+    low = range(len(rungs) - len(rungs) // 3, len(rungs))
+    seen = max((abs(rungs[k].central - rungs[k - 1].central) * rungs[k].h for k in low), default=0.0)
+    return [max(rung.noise, seen / rung.h) for rung in rungs]
+
+
+def _is_kink(rungs: list[Rung], noise: list[float]) -> bool:
+    """Whether the slopes left and right of x stay apart, down to where rounding hides it."""
+    clear = [k for k in range(1, len(rungs)) if abs(rungs[k].bend) > 20 * noise[k]]
+    if not clear:
+        return False
+    k = clear[-1]
+    bend = abs(rungs[k].bend)
+    if bend <= RELATIVE * max(abs(rungs[k].right), abs(rungs[k].left)):
+        return False
+    stays = bend >= 0.5 * abs(rungs[k - 1].bend)  # smooth: a quarter of the bend one rung higher
+    refuted = k + 1 < len(rungs) and 20 * noise[k + 1] < 0.5 * bend
+    return stays and not refuted
