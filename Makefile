@@ -1,0 +1,27 @@
+# The few commands of the house. Everything runs in .venv, which the first of them makes.
+PYTHON ?= python3
+BIN = .venv/bin
+
+.PHONY: check test stubs bench sizes
+
+.venv/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv && $(BIN)/pip install -q -e ".[dev]" && touch $@
+
+check: ## format, lint, types, stubs, tests, demo: what CI runs
+	bash .ci/run
+
+test: .venv/.ready ## the tests alone
+	$(BIN)/python -m pytest
+
+stubs: .venv/.ready ## regenerate the exercise stubs from the solutions
+	$(BIN)/python -m minigen.course.stubs --write
+
+.venv-bench/.ready: pyproject.toml
+	$(PYTHON) -m venv .venv-bench && .venv-bench/bin/pip install -q -e ".[bench]" && touch $@
+
+bench: .venv-bench/.ready ## minigen beside PyTorch and JAX; BENCH="--cases ae_step --rounds 9"
+	.venv-bench/bin/python -m benchmarks --threads 2,1 $(BENCH)
+
+sizes: ## lines per room
+	@git ls-files '*.py' | xargs wc -l | awk '$$2 != "total" {split($$2, p, "/"); r = p[1]; \
+	  if (p[3] != "") r = p[1] "/" p[2]; n[r] += $$1} END {for (r in n) printf "%6d %s\n", n[r], r}' | sort -rn
