@@ -1,5 +1,7 @@
 """Every operation, by its name. Arrays are positional, metadata (axis, shape, ...) is keyword-only."""
 
+# ruff: noqa: F401 (what is imported here is what `__all__` lists)
+
 from minigen.ops.elementwise import (
     abs,
     add,
@@ -28,6 +30,7 @@ from minigen.ops.elementwise import (
     tanh,
     where,
 )
+from minigen.ops.indexing import put, take
 from minigen.ops.linalg import linear, matmul
 from minigen.ops.losses import bce_with_logits, cross_entropy, squared_error
 from minigen.ops.reduce import (
@@ -53,13 +56,11 @@ from minigen.ops.shape import (
     moveaxis,
     mT,
     pad,
-    put,
     reshape,
     squeeze,
     stack,
     sum_to,
     swapaxes,
-    take,
     transpose,
 )
 

@@ -4,6 +4,7 @@ import math
 
 from minigen.autograd import op
 from minigen.backend import describe, xp
+from minigen.errors import DTypeError
 
 
 def _broadcast_hint(*arrays):
@@ -13,7 +14,8 @@ def _broadcast_hint(*arrays):
     for back in range(1, longest + 1):
         sizes = {s[-back] for s in shapes if len(s) >= back} - {1}
         if len(sizes) > 1:
-            return f"axis -{back} has sizes {' and '.join(map(str, sorted(sizes)))}: sizes must be equal, or one of them 1"
+            found = " and ".join(map(str, sorted(sizes)))
+            return f"axis -{back} has sizes {found}: sizes must be equal, or one of them 1"
     return None
 
 
@@ -310,6 +312,10 @@ def _share(a, b):
 @op
 def where(condition, a, b):
     """(...) bool, (...), (...) -> (...): a where the condition holds, else b"""
+    if isinstance(condition, bool):
+        condition = xp.asarray(condition)
+    elif not _is_mask(condition):
+        raise DTypeError("not a mask")
     return xp.where(condition, a, b)
 
 
@@ -318,10 +324,14 @@ def _(g, y, condition, a, b):
     return lambda: None, lambda: where(condition, g, g * 0.0), lambda: where(condition, g * 0.0, g)
 
 
+def _is_mask(value):
+    return getattr(getattr(value, "dtype", None), "kind", "") == "b"
+
+
 @where.fits
 def _(condition, a, b):
-    if getattr(condition, "dtype", None) != bool:
-        return f"the condition must be boolean, got {describe(condition)}"
+    if not _is_mask(condition):
+        return f"the condition must be a boolean array, got {describe(condition)}: compare first, as in x > 0"
     return _broadcast_hint(condition, a, b)
 
 

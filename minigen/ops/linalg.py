@@ -2,6 +2,7 @@
 
 from minigen.autograd import op
 from minigen.backend import describe
+from minigen.errors import ShapeError
 from minigen.ops.shape import mT, reshape
 
 
@@ -26,7 +27,7 @@ def _(g, y, a, b):
     column = (*g.shape, 1)  # (..., n, k) @ (k,) -> (..., n)
     return (
         lambda: reshape(g, shape=column) @ reshape(b, shape=(1, *b.shape)),
-        lambda: mT(a) @ reshape(g, shape=column) if a.ndim == 2 else _columns(a, g, column),
+        lambda: _columns(a, g, column),
     )
 
 
@@ -50,6 +51,8 @@ def _(a, b):
 @op
 def linear(x, W, b):
     """(..., n) @ (n, m) + (m,) -> (..., m): a dense layer in one node"""
+    if b.shape != W.shape[1:]:  # a bias of another shape might broadcast, and be wrong in silence
+        raise ShapeError("the bias does not fit")
     y = x @ W
     y += b
     return y

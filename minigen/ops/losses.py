@@ -1,10 +1,10 @@
-"""The losses that must be written as one operation to be finite and fast. Per element or per row: nothing is averaged."""
+"""The losses that must be one operation to be finite and fast. Per element or per row: nothing is averaged."""
 
 from minigen.autograd import fused, op
 from minigen.backend import describe, xp
 from minigen.ops.elementwise import sigmoid
+from minigen.ops.indexing import take
 from minigen.ops.reduce import log_softmax
-from minigen.ops.shape import take
 
 
 @op

@@ -90,7 +90,7 @@ def _(x, gamma, beta, *, eps=1e-5, stats=None):
 @fused
 def layer_norm(x, gamma, beta, *, eps=1e-5):
     """(..., *k), (*k), (*k) -> (..., *k): gamma (x - mean) / sqrt(var + eps) + beta, over the axes of gamma"""
-    axes = _last_axes(x, gamma)
+    axes = _last_axes(x, gamma, beta)
     normal = x - x.mean(axis=axes, keepdims=True)
     inverse = 1.0 / xp.sqrt(xp.square(normal).mean(axis=axes, keepdims=True) + eps)
     normal *= inverse
@@ -102,7 +102,7 @@ def _(g, saved, x, gamma, beta, *, eps=1e-5):
     normal, inverse = saved
 
     def input():
-        axes = _last_axes(normal, gamma)
+        axes = _last_axes(normal, gamma, beta)
         gn = g * gamma
         gx = gn - gn.mean(axis=axes, keepdims=True)
         gx -= normal * (gn * normal).mean(axis=axes, keepdims=True)
@@ -114,14 +114,16 @@ def _(g, saved, x, gamma, beta, *, eps=1e-5):
 
 @layer_norm.as_twin
 def _(x, gamma, beta, *, eps=1e-5):
-    axes = _last_axes(x, gamma)
+    axes = _last_axes(x, gamma, beta)
     centred = x - ops.mean(x, axis=axes, keepdims=True)
     var = ops.mean(centred * centred, axis=axes, keepdims=True)
     return centred / ops.sqrt(var + eps) * gamma + beta
 
 
-def _last_axes(x, gamma):
+def _last_axes(x, gamma, beta):
     k = gamma.ndim
+    if beta.shape != gamma.shape:
+        raise ShapeError(f"gamma {tuple(gamma.shape)} and beta {tuple(beta.shape)} must have the same shape")
     if k == 0 or x.ndim < k or x.shape[x.ndim - k :] != gamma.shape or 0 in gamma.shape:
         raise ShapeError(f"the last axes of x {tuple(x.shape)} must be those of gamma {tuple(gamma.shape)}")
     return tuple(range(-k, 0))

@@ -1,20 +1,21 @@
 """Reductions, and the stable functions made of them. `axis` and `keepdims` as in NumPy."""
 
 from minigen.autograd import op, sum_axes
-from minigen.backend import xp
+from minigen.backend import describe, xp
+from minigen.errors import ShapeError
 from minigen.ops.elementwise import exp, sqrt, where
-from minigen.ops.shape import broadcast_to, flip, reshape
+from minigen.ops.shape import along_axes, broadcast_to, flip, listed, missing_axis, reshape
 
 
 def _axes(axis, ndim):
     """axis (None, int or tuple, negative allowed) -> a sorted tuple of axes"""
     if axis is None:
         return tuple(range(ndim))
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    for a in axes:
-        if not -ndim <= a < (ndim or 1):
-            raise ValueError(f"axis {a} is out of bounds for an array with {ndim} axes")
-    return tuple(sorted(a % ndim for a in axes)) if ndim else ()
+    axes = listed(axis)
+    wrong = missing_axis(ndim, *axes)
+    if wrong:
+        raise ShapeError(wrong)
+    return tuple(sorted(a % ndim for a in axes))
 
 
 def _kept(shape, axes):
@@ -48,7 +49,7 @@ def mean(x, *, axis=None, keepdims=False):
     """(...) -> (...) without the reduced axes. Of nothing: an error, not a NaN."""
     n = _count(x.shape, _axes(axis, x.ndim))
     if n == 0:
-        raise ValueError("the mean of an empty array does not exist")
+        raise ShapeError("there is no mean of no elements")
     return x.sum(axis=axis, keepdims=keepdims) * (1.0 / n)
 
 
@@ -61,10 +62,15 @@ def _(g, y, x, *, axis=None, keepdims=False):
 
 def var(x, axis=None, keepdims=False, ddof=0):
     """(...) -> (...): the mean squared distance from the mean (ddof=1: divided by n - 1)"""
+    wrong = missing_axis(x.ndim, *listed(axis))
+    if wrong:
+        raise ShapeError(f"var(x: {describe(x)}): {wrong}")
     axes = _axes(axis, x.ndim)
     n = _count(x.shape, axes)
-    if n - ddof <= 0:
-        raise ValueError(f"var: needs more than {ddof} values along the axes {axes}, found {n}")
+    if n <= ddof:
+        raise ShapeError(
+            f"var(x: {describe(x)}): it needs more than {ddof} values along the axes {axes}, found {n}"
+        )
     centred = x - mean(x, axis=axes, keepdims=True)
     return sum(centred * centred, axis=axes, keepdims=keepdims) * (1.0 / (n - ddof))
 
@@ -74,10 +80,11 @@ def std(x, axis=None, keepdims=False, ddof=0):
     return sqrt(var(x, axis, keepdims, ddof))
 
 
+@along_axes
 @op
 def max(x, *, axis=None, keepdims=False):
     """(...) -> (...): the largest value; equal largest values share the gradient"""
-    return x.max(axis=axis, keepdims=keepdims)
+    return x.max(axis=_axes(axis, x.ndim), keepdims=keepdims)
 
 
 @max.vjp
@@ -85,10 +92,11 @@ def _(g, y, x, *, axis=None, keepdims=False):
     return _extremum_rule(g, y, x, axis)
 
 
+@along_axes
 @op
 def min(x, *, axis=None, keepdims=False):
     """(...) -> (...): the smallest value; equal smallest values share the gradient"""
-    return x.min(axis=axis, keepdims=keepdims)
+    return x.min(axis=_axes(axis, x.ndim), keepdims=keepdims)
 
 
 @min.vjp
@@ -108,10 +116,11 @@ def _extremum_rule(g, y, x, axis):
     return thunk
 
 
+@along_axes
 @op
 def prod(x, *, axis=None, keepdims=False):
     """(...) -> (...): the product of the values, which must not be 0 for the gradient to be finite"""
-    return x.prod(axis=axis, keepdims=keepdims)
+    return x.prod(axis=_axes(axis, x.ndim), keepdims=keepdims)
 
 
 @prod.vjp
@@ -120,6 +129,7 @@ def _(g, y, x, *, axis=None, keepdims=False):
     return lambda: reshape(g * y, shape=kept) / x
 
 
+@along_axes
 @op
 def cumsum(x, *, axis):
     """(..., n, ...) -> (..., n, ...): running sums along one axis"""
@@ -131,6 +141,7 @@ def _(g, y, x, *, axis):
     return lambda: flip(cumsum(flip(g, axis=axis), axis=axis), axis=axis)
 
 
+@along_axes
 @op
 def logsumexp(x, *, axis=None, keepdims=False):
     """(...) -> (...): log(sum(exp(x))), finite whenever x is"""
@@ -143,10 +154,13 @@ def logsumexp(x, *, axis=None, keepdims=False):
 
 @logsumexp.vjp
 def _(g, y, x, *, axis=None, keepdims=False):
-    kept = _kept(x.shape, _axes(axis, x.ndim))
-    return lambda: reshape(g, shape=kept) * exp(x - reshape(y, shape=kept))
+    # softmax(x) is exp(x - y), without the digits that the difference of two large numbers loses
+    axes = _axes(axis, x.ndim)
+    kept = _kept(x.shape, axes)
+    return lambda: reshape(g, shape=kept) * softmax(x, axis=axes)
 
 
+@along_axes
 @op
 def log_softmax(x, *, axis=-1):
     """(..., K) -> (..., K): log-probabilities, x - logsumexp(x)"""
@@ -160,6 +174,7 @@ def _(g, y, x, *, axis=-1):
     return lambda: g - exp(y) * sum(g, axis=axis, keepdims=True)
 
 
+@along_axes
 @op
 def softmax(x, *, axis=-1):
     """(..., K) -> (..., K): probabilities that sum to 1 along `axis`"""

@@ -2,11 +2,39 @@
 
 from minigen.autograd import broadcast_to, op, sum_to
 from minigen.backend import xp
+from minigen.ops.indexing import take
 
 __all__ = [
-    "astype", "broadcast_to", "concatenate", "expand_dims", "flip", "mT", "moveaxis", "pad", "put", "reshape", "squeeze",
-    "stack", "sum_to", "swapaxes", "take", "transpose",
+    "astype", "broadcast_to", "concatenate", "expand_dims", "flip", "mT", "moveaxis", "pad", "reshape", "squeeze",
+    "stack", "sum_to", "swapaxes", "transpose",
 ]  # fmt: skip
+
+
+def missing_axis(ndim, *axes):
+    """What to say of the first axis that an array with `ndim` axes does not have, or of one named twice; or None."""
+    for a in axes:
+        if not -ndim <= a < ndim:
+            return f"there is no axis {a}: the array has {ndim} axes" + (
+                f", 0 to {ndim - 1} (or {-ndim} to -1)" if ndim else ""
+            )
+    twice = len({a % ndim for a in axes}) < len(axes) if ndim else False
+    return f"the axes {axes} name one axis twice" if twice else None
+
+
+def along_axes(call):
+    """Decorator of an op with the keyword `axis`: its errors say which axis is missing, or that nothing is there."""
+
+    @call.fits
+    def _(x, *, axis=None, **_):
+        wrong = missing_axis(x.ndim, *listed(axis))
+        return wrong or (f"there is no {call.name} of no elements" if x.size == 0 else None)
+
+    return call
+
+
+def listed(axis):
+    """None, an axis or several -> a tuple"""
+    return () if axis is None else tuple(axis) if isinstance(axis, tuple | list) else (axis,)
 
 
 @op
@@ -53,6 +81,13 @@ def _(g, y, x, *, axes=None):
     return lambda: transpose(g, axes=back)
 
 
+@transpose.fits
+def _(x, *, axes=None):
+    return (
+        missing_axis(x.ndim, *axes) or f"{x.ndim} axes cannot be put in the order {axes}: name each axis once"
+    )
+
+
 @op
 def swapaxes(x, *, a, b):
     """(...) -> (...) with the axes a and b exchanged"""
@@ -62,6 +97,11 @@ def swapaxes(x, *, a, b):
 @swapaxes.vjp
 def _(g, y, x, *, a, b):
     return lambda: swapaxes(g, a=a, b=b)
+
+
+@swapaxes.fits
+def _(x, *, a, b):
+    return missing_axis(x.ndim, a, b)
 
 
 @op
@@ -75,6 +115,11 @@ def _(g, y, x):
     return lambda: mT(g)
 
 
+@mT.fits
+def _(x):
+    return "a matrix is needed, (..., n, m): give a vector a second axis with expand_dims"
+
+
 @op
 def moveaxis(x, *, source, destination):
     """(...) -> (...) with one axis moved to another place"""
@@ -84,6 +129,11 @@ def moveaxis(x, *, source, destination):
 @moveaxis.vjp
 def _(g, y, x, *, source, destination):
     return lambda: moveaxis(g, source=destination, destination=source)
+
+
+@moveaxis.fits
+def _(x, *, source, destination):
+    return missing_axis(x.ndim, source) or missing_axis(x.ndim, destination)
 
 
 @op
@@ -98,6 +148,11 @@ def _(g, y, x, *, axis):
     return lambda: reshape(g, shape=before)
 
 
+@expand_dims.fits
+def _(x, *, axis):
+    return missing_axis(x.ndim + len(listed(axis)), *listed(axis))
+
+
 @op
 def squeeze(x, *, axis=None):
     """(...) -> (...) without its axes of size 1, or without those named"""
@@ -110,6 +165,16 @@ def _(g, y, x, *, axis=None):
     return lambda: reshape(g, shape=before)
 
 
+@squeeze.fits
+def _(x, *, axis=None):
+    wrong = [a for a in listed(axis) if -x.ndim <= a < x.ndim and x.shape[a] != 1]
+    return (
+        missing_axis(x.ndim, *listed(axis))
+        or f"axis {wrong[0]} has size {x.shape[wrong[0]]}: only axes of size 1 go"
+    )
+
+
+@along_axes
 @op
 def flip(x, *, axis=None):
     """(...) -> (...) in reverse order along `axis`"""
@@ -133,6 +198,11 @@ def _(g, y, x, *, width):
     return lambda: take(g, index=inside)
 
 
+@pad.fits
+def _(x, *, width):
+    return f"width must hold one (before, after) for each of the {x.ndim} axes, none negative, got {width}"
+
+
 @op
 def concatenate(*xs, axis=0):
     """Arrays that agree in every axis but one -> one array"""
@@ -149,6 +219,17 @@ def _(g, y, *xs, axis=0):
     return tuple(thunks)
 
 
+@concatenate.fits
+def _(*xs, axis=0):
+    if not xs:
+        return "nothing to join: give at least one array"
+    ndims = sorted({x.ndim for x in xs})
+    if len(ndims) > 1:
+        return f"arrays of {' and '.join(map(str, ndims))} axes cannot be joined: they need equally many"
+    others = [i for i in range(ndims[0]) if i != axis % (ndims[0] or 1) and len({x.shape[i] for x in xs}) > 1]
+    return missing_axis(ndims[0], axis) or f"axis {others[0]} differs: only the joined axis ({axis}) may"
+
+
 @op
 def stack(*xs, axis=0):
     """Arrays of one shape -> one array with a new axis"""
@@ -161,62 +242,22 @@ def _(g, y, *xs, axis=0):
     return tuple(lambda i=i: take(g, index=(*before, i)) for i in range(len(xs)))
 
 
-@op
-def take(x, *, index):
-    """x[index], with any index that NumPy takes: integers, slices, None, ..., integer and boolean arrays"""
-    check_bounds(x.shape, index)
-    return x[index]
+@stack.fits
+def _(*xs, axis=0):
+    if not xs:
+        return "nothing to stack: give at least one array"
+    if len({x.shape for x in xs}) > 1:
+        return "the shapes differ: stack wants them equal (concatenate joins along an existing axis)"
+    return missing_axis(xs[0].ndim + 1, axis)
 
 
-@take.vjp
-def _(g, y, x, *, index):
-    before = x.shape
-    return lambda: put(g, index=index, shape=before)
+@broadcast_to.fits
+def _(x, *, shape):
+    return f"{tuple(x.shape)} does not broadcast to {tuple(shape)}: counted from the right, sizes must be equal or 1"
 
 
-@op
-def put(x, *, index, shape):
-    """Zeros of `shape` with x added at `index`: the transpose of `take`. Repeated places add up."""
-    y = xp.zeros(shape, x.dtype)
-    if _is_basic(index):
-        y[index] = x
-    else:
-        xp.add.at(y, index, x)
-    return y
-
-
-@put.vjp
-def _(g, y, x, *, index, shape):
-    return lambda: take(g, index=index)
-
-
-def _is_basic(index):
-    """Slices and integers name every place at most once; arrays may repeat one."""
-    parts = index if isinstance(index, tuple) else (index,)
-    return all(p is None or p is Ellipsis or isinstance(p, slice | int) for p in parts) or (
-        len(parts) == 1 and getattr(parts[0], "dtype", None) == bool
+@sum_to.fits
+def _(x, *, shape):
+    return (
+        f"{tuple(x.shape)} is no broadcast of {tuple(shape)}: from the right, sizes must be equal, or 1 there"
     )
-
-
-def check_bounds(shape, index):
-    """IndexError for an index outside: CuPy would wrap it silently, so minigen looks itself."""
-    parts = index if isinstance(index, tuple) else (index,)
-    if Ellipsis in [p for p in parts if not hasattr(p, "shape")]:
-        at = next(i for i, p in enumerate(parts) if p is Ellipsis)
-        used = sum(_axes_of(p) for p in parts)
-        parts = parts[:at] + (slice(None),) * (len(shape) - used) + parts[at + 1 :]
-    axis = 0
-    for p in parts:
-        if getattr(getattr(p, "dtype", None), "kind", "") in "iu" and getattr(p, "size", 0):
-            low, high = int(p.min()), int(p.max())
-            if axis < len(shape) and (low < -shape[axis] or high >= shape[axis]):
-                bad = high if high >= shape[axis] else low
-                raise IndexError(f"index {bad} is out of bounds for axis {axis} with size {shape[axis]}")
-        axis += _axes_of(p)
-
-
-def _axes_of(part):
-    """How many axes of the indexed array a part of the index uses up."""
-    if part is None or part is Ellipsis:
-        return 0
-    return part.ndim if getattr(part, "dtype", None) == bool else 1
