@@ -43,7 +43,11 @@ def explain_failure(call, raw: Sequence, kwargs: dict, error: Exception) -> Exce
     names = list(inspect.signature(call.forward).parameters)
     named = names[: len(raw)] if len(names) >= len(raw) else [f"input {i}" for i in range(len(raw))]
     operands = ", ".join(f"{n}: {describe(r)}" for n, r in zip(named, raw, strict=False))
-    options = "".join(f", {k}={v!r}" for k, v in kwargs.items() if isinstance(v, int | float | str | tuple))
+    options = "".join(
+        f", {k}={' '.join(repr(v).split())}"
+        for k, v in kwargs.items()
+        if isinstance(v, int | float | str | tuple)
+    )
     reason = None
     if call.explain is not None:
         with contextlib.suppress(Exception):

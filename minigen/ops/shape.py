@@ -2,6 +2,7 @@
 
 from minigen.autograd import broadcast_to, op, sum_to
 from minigen.backend import xp
+from minigen.errors import ShapeError
 from minigen.ops.indexing import take
 
 __all__ = [
@@ -189,6 +190,8 @@ def _(g, y, x, *, axis=None):
 @op
 def pad(x, *, width):
     """(...) -> (...) with zeros around it; `width` is one (before, after) for each axis"""
+    if len(width) != x.ndim:  # one pair would be taken for all axes, and the gradient would not know
+        raise ShapeError("width does not fit")
     return xp.pad(x, width)
 
 
