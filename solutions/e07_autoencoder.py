@@ -21,6 +21,7 @@ import numpy as np
 from minigen import Tensor, no_grad, ops, xp
 from minigen.nn import ELU, Dense, Module, Sequential
 from minigen.optim import Adam, Optimizer
+from minigen.optim.schedules import Schedule, cosine
 
 # Where a learner's version of a hole goes when training with --mine: this very module is the live one.
 PLUGS = {
@@ -45,7 +46,7 @@ class Config:
     code: int = 32
     linear: bool = False  # no curves anywhere: this one learns what PCA computes
     lr: float = 2e-3
-    epochs: int = 30
+    epochs: int = 28
     batch_size: int = 100
 
 
@@ -123,9 +124,9 @@ class Autoencoder(Module):
         """The name of a module ("" is the model itself) -> what steps it"""
         return {"": Adam(self.parameters(), lr=self.config.lr)}
 
-    def schedule(self, step: int, total: int) -> float:
-        """The learning rate falls in a straight line to zero: worth about a tenth of the error"""
-        return 1.0 - step / total
+    def schedule(self, steps: int) -> Schedule:
+        """The learning rate falls to zero over the run, along half a cosine: worth about a tenth of the error"""
+        return cosine(steps)
 
     def evaluate(self, images: Any, rng: np.random.Generator) -> dict[str, float]:
         """(N, ...) images -> squared error, summed over the pixels, averaged over the images"""
@@ -260,6 +261,15 @@ def fitted_noise(model: Autoencoder, train: np.ndarray, n: int, rng: np.random.G
 
 # What `minigen train autoencoder` prints and draws when it is done
 
+MODEL = Autoencoder
+CURVES = {"train_loss": "train", "test_squared_error": "test"}  # metric -> its name in curves.png
+YLABEL = "squared error per image"
+NO_SAMPLES = (
+    "an autoencoder learns to code images, not where the codes lie, so there is nothing to draw codes from "
+    "(noise.png shows what decoded noise looks like); decode codes that you have: "
+    "from minigen.cli.train import trained; model, _ = trained(RUN); model.decode(model.encode(x))"
+)
+
 
 def baselines(model: Autoencoder, train: np.ndarray, test: np.ndarray) -> dict[str, dict[str, float]]:
     """metric -> name -> value to print beside the model's: PCA with as many components as the code has numbers"""
@@ -304,10 +314,9 @@ PAIRS = ((0, 6), (1, 7), (3, 8), (4, 9))  # digits that share strokes: the walks
 
 def main(folder: Path = Path("runs/e07")) -> None:
     """Draws the bottleneck sweep of the lesson's text: six autoencoders, a few minutes"""
-    from minigen.training import train
-
     from minigen import plot
     from minigen.data import load, scale
+    from minigen.training import train
 
     data = load()
 

@@ -1,0 +1,256 @@
+"""The one loop that trains every model.
+
+`model.updates(batch, rng)` yields `(module, loss)` pairs; after each the loop steps that module's optimizer with the
+gradient of that loss. Randomness is drawn from streams of one seed: initial values, data order, noise, evaluation.
+A checkpoint holds all that the next step depends on, so a run that was killed anywhere and resumed ends with the same
+bits as one that was left alone (on the CPU; wall-clock fields aside).
+"""
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from operator import attrgetter
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from minigen import checkpoint
+from minigen.autograd import grad
+from minigen.backend import active, from_host
+from minigen.data import Batches, Dataset, scale
+from minigen.errors import CheckpointError, DivergenceError, GraphError
+from minigen.optim import Optimizer
+from minigen.optim.clip import clip_grad_norm
+from minigen.tensor import Tensor
+from minigen.training import folder as run_folder
+from minigen.training.folder import CHECKPOINT
+from minigen.training.interrupt import Interrupted, Patience, patience
+from minigen.training.progress import Silent
+from minigen.training.state import identity, restore, state
+
+Schedule = Callable[[int], float]  # step -> factor of the learning rate
+
+
+class Streams(NamedTuple):
+    """Independent random generators of one seed: what one of them draws never shifts another."""
+
+    init: np.random.Generator
+    data: np.random.Generator
+    noise: np.random.Generator
+    evaluation: np.random.SeedSequence
+
+
+def streams(seed: int) -> Streams:
+    """seed -> Streams"""
+    init, data, noise, evaluation = np.random.SeedSequence(seed).spawn(4)
+    make = np.random.default_rng
+    return Streams(make(init), make(data), make(noise), evaluation)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished run leaves: metrics by epoch, steps made, seconds spent (all sessions), and its folder."""
+
+    history: list[dict[str, Any]]
+    steps: int
+    seconds: float
+    folder: Path | None
+
+
+def train(
+    model: Any,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    batch_size: int,
+    seed: int,
+    run_dir: str | Path | None = None,
+    resume: bool = False,
+    clip_norm: float | None = None,
+    schedule: Schedule | None = None,
+    save_seconds: float = 60.0,
+    save_steps: int | None = None,
+    progress: Silent | None = None,
+    about: dict[str, Any] | None = None,
+) -> Result:
+    """Trains `model` on `dataset.train`, measures it on `dataset.test` after every epoch.
+
+    Batches are (B, H, W) float32 in [0, 1] on the active backend. Without `schedule`, `model.schedule(steps in all)`
+    is asked for one if the model has it. With `run_dir` the run is recorded there: config.json (with `about`),
+    metrics.jsonl, and checkpoint.npz at the start, after each epoch and every `save_seconds` or `save_steps`.
+    `resume` goes on from that checkpoint; without it the folder must be new. Raises DivergenceError in the very step
+    whose loss or gradient is not finite (the last checkpoint stays), Interrupted on Ctrl-C, once the step is saved.
+    """
+    run = Run(model, dataset, epochs, batch_size, seed, Path(run_dir) if run_dir is not None else None)
+    run.clip_norm = clip_norm if clip_norm is not None else getattr(model, "clip_norm", None)
+    run.schedule = schedule or (model.schedule(run.total) if hasattr(model, "schedule") else lambda step: 1.0)
+    run.save_seconds, run.save_steps = save_seconds, save_steps
+    run.progress = progress or Silent()
+    if run.folder:
+        run.open(resume, about or {})
+    with patience() as stop:
+        run.progress.begin(epochs, run.total, run.step)
+        try:
+            run.go(stop)
+        finally:
+            run.progress.end()
+    return Result(run.history, run.step, run.seconds, run.folder)
+
+
+class Run:
+    """A run between two steps: what `save` writes is all there is to it."""
+
+    clip_norm: float | None
+    schedule: Schedule
+    save_seconds: float
+    save_steps: int | None
+    progress: Silent
+
+    def __init__(
+        self, model: Any, dataset: Dataset, epochs: int, batch_size: int, seed: int, folder: Path | None
+    ):
+        self.model, self.dataset, self.epochs, self.seed, self.folder = model, dataset, epochs, seed, folder
+        self.optimizers: dict[str, Optimizer] = model.optimizers()
+        self.stepped = {id(attrgetter(name)(model) if name else model): name for name in self.optimizers}
+        self.rates = {name: optimizer.lr for name, optimizer in self.optimizers.items()}
+        _, data, self.noise, self.evaluation = streams(seed)
+        self.batches = Batches(len(dataset.train), batch_size, data)
+        self.total = epochs * len(self.batches)
+        self.test = scale(dataset.test.images)
+        self.step, self.seconds, self.seen = 0, 0.0, 0
+        self.sums: dict[str, float] = {}
+        self.history: list[dict[str, Any]] = []
+        self.saved = time.monotonic()
+
+    # The loop
+
+    def go(self, stop: Patience) -> None:
+        while len(self.history) < self.epochs:
+            self.model.train()
+            begun = time.monotonic()
+            for index in self.batches:  # after a resume: the rest of the epoch
+                self.one(index)
+                now = time.monotonic()
+                self.seconds, begun = self.seconds + now - begun, now
+                if self.batches.position:  # the end of an epoch saves anyway, with its metrics
+                    if stop.asked:
+                        self.save()
+                        raise Interrupted(self.folder, self.step)
+                    if self.is_due():
+                        self.save()
+            self.close_epoch(begun)
+            if stop.asked and len(self.history) < self.epochs:
+                raise Interrupted(self.folder, self.step)
+
+    def one(self, index: np.ndarray) -> None:
+        """A step on one batch: every pair that the model yields."""
+        batch = from_host(scale(self.dataset.train.images[index]))
+        factor = self.schedule(self.step)
+        losses = {}
+        for module, loss in _pairs(self.model.updates(batch, self.noise)):
+            name = self.stepped.get(id(module))
+            if name is None:
+                known = ", ".join(repr(n or "the model itself") for n in self.optimizers)
+                raise GraphError(
+                    f"updates() yielded a {type(module).__name__} that has no optimizer; optimizers() names {known}"
+                )
+            value = float(loss.item())
+            if not math.isfinite(value):
+                raise self.diverged(self.step + 1, f"the loss became {value}")
+            optimizer = self.optimizers[name]
+            grads = grad(loss, [p for p in optimizer.params if p.requires_grad])
+            if self.clip_norm is not None:
+                clip_grad_norm(grads, self.clip_norm)
+            optimizer.lr = self.rates[name] * factor
+            try:
+                optimizer.step(grads)
+            except DivergenceError as error:
+                raise self.diverged(self.step + 1, str(error).split(":")[0]) from None
+            losses[f"{name}_loss" if name else "loss"] = value
+        if not losses:
+            raise GraphError("updates() yielded nothing; expected a pair (module, loss) for each batch")
+        self.step += 1
+        self.seen += len(index)
+        for name, value in losses.items():
+            self.sums[name] = self.sums.get(name, 0.0) + value * len(index)
+        self.progress.step(min(self.epochs, len(self.history) + 1), losses)
+
+    def close_epoch(self, begun: float) -> None:
+        """Measure, write a line of metrics, save."""
+        trained = {f"train_{name}": value / self.seen for name, value in self.sums.items()}
+        self.model.eval()
+        # The same numbers for every epoch: what changes from one to the next is the model.
+        found = self.model.evaluate(from_host(self.test), np.random.default_rng(self.evaluation))
+        self.model.train()
+        tested = {f"test_{name}": float(value) for name, value in found.items()}
+        self.seconds += time.monotonic() - begun
+        epoch = len(self.history) + 1
+        row = run_folder.row_of(
+            epoch=epoch, step=self.step, **trained, **tested, seconds=round(self.seconds, 3)
+        )
+        self.history.append(row)
+        self.sums, self.seen = {}, 0
+        self.save()
+        if self.folder:
+            run_folder.append_metrics(self.folder, row)
+        self.progress.epoch(row)
+
+    def diverged(self, step: int, what: str) -> DivergenceError:
+        kept = f"; {self.folder / CHECKPOINT} still holds the last good state" if self.folder else ""
+        return DivergenceError(
+            f"training diverged at step {step:,} of {self.total:,}: {what}{kept}; "
+            "lower the learning rate or clip the gradients"
+        )
+
+    # The folder
+
+    def open(self, resume: bool, about: dict[str, Any]) -> None:
+        """Take up the run in the folder, or begin one there."""
+        assert self.folder is not None
+        path = self.folder / CHECKPOINT
+        if path.exists() and not resume:
+            raise CheckpointError(f"{self.folder}: holds a run already; resume it, or choose another folder")
+        if path.exists():
+            restore(self, path)
+        elif resume and not self.folder.is_dir():
+            raise CheckpointError(f"{self.folder}: no such run, nothing to resume; check the path")
+        run_folder.write_config(
+            self.folder, {**identity(self), "epochs": self.epochs, "backend": active().name, **about}
+        )
+        run_folder.write_metrics(self.folder, self.history)
+        if not path.exists():
+            self.save()
+
+    def is_due(self) -> bool:
+        if self.save_steps and self.step % self.save_steps == 0:
+            return True
+        return time.monotonic() - self.saved >= self.save_seconds
+
+    def save(self) -> None:
+        """The whole state to the checkpoint. A number that is not finite: DivergenceError, and the old one stays."""
+        if self.folder is None:
+            return
+        arrays, meta = state(self)
+        for name, array in arrays.items():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                raise self.diverged(self.step, f"{name} is not finite any more")
+        checkpoint.save(self.folder / CHECKPOINT, arrays, meta)
+        self.saved = time.monotonic()
+
+
+def _pairs(updates: Any) -> Iterator[tuple[Any, Tensor]]:
+    """What a model yields, refused where it is no (module, loss)"""
+    if updates is None or not hasattr(updates, "__iter__"):
+        raise GraphError(
+            f"updates() gave a {type(updates).__name__}; expected it to yield pairs (module, loss)"
+        )
+    for pair in updates:
+        if not (
+            isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Tensor) and pair[1].size == 1
+        ):
+            raise GraphError(
+                f"updates() yielded a {type(pair).__name__}; expected a pair (module, loss) with a scalar Tensor"
+            )
+        yield pair

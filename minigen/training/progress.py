@@ -1,0 +1,93 @@
+"""Progress of a run on stderr: a bar in a terminal, plain lines elsewhere and where NO_COLOR asks for them."""
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any, TextIO
+
+
+class Silent:
+    """Says nothing; and the shape of the other two."""
+
+    def begin(self, epochs: int, steps: int, done: int) -> None:
+        """epochs and steps in all, steps done already"""
+
+    def step(self, epoch: int, losses: Mapping[str, float]) -> None:
+        """One step of `epoch` (counted from 1) is done."""
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        """An epoch is over: its row of metrics."""
+
+    def end(self) -> None:
+        """Nothing more comes, be it done, stopped or failed."""
+
+
+class Lines(Silent):
+    """A line for an epoch, at most about forty in all."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def begin(self, epochs: int, steps: int, done: int) -> None:
+        self.epochs, self.every = epochs, max(1, epochs // 40)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        n = row["epoch"]
+        if n == 1 or n % self.every == 0 or n == self.epochs:
+            print(
+                f"epoch {n:{len(str(self.epochs))}}/{self.epochs}  {spoken(row)}",
+                file=self.stream,
+                flush=True,
+            )
+
+
+class Bar(Silent):
+    """One line that moves."""
+
+    def __init__(self, stream: TextIO):
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[says]}"),
+            TimeRemainingColumn(),
+        )
+        self.bar = Progress(*columns, console=Console(file=stream), refresh_per_second=8)
+        self.held_out = ""
+
+    def begin(self, epochs: int, steps: int, done: int) -> None:
+        self.epochs = epochs
+        self.task = self.bar.add_task(f"epoch 1/{epochs}", total=steps, completed=done, says="")
+        self.bar.start()
+
+    def step(self, epoch: int, losses: Mapping[str, float]) -> None:
+        now = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
+        says = f"{now}{self.held_out}"
+        self.bar.update(self.task, advance=1, description=f"epoch {epoch}/{self.epochs}", says=says)
+
+    def epoch(self, row: Mapping[str, Any]) -> None:
+        tests = {key: value for key, value in row.items() if key.startswith("test_")}
+        self.held_out = f"  {spoken(tests)}" if tests else ""
+
+    def end(self) -> None:
+        self.bar.stop()
+
+
+def spoken(row: Mapping[str, Any]) -> str:
+    """A row of metrics for people: `train loss 6.123  test squared error 7.01  12.3 s`"""
+    parts = []
+    for key, value in row.items():
+        if key == "seconds":
+            parts.append(f"{value:.1f} s")
+        elif key not in ("epoch", "step"):
+            parts.append(f"{key.replace('_', ' ')} {'not finite' if value is None else format(value, '.4g')}")
+    return "  ".join(parts)
+
+
+def progress(stream: TextIO | None = None) -> Silent:
+    """A bar if `stream` (stderr) is a terminal that can show one, else lines"""
+    stream = sys.stderr if stream is None else stream
+    capable = stream.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    return Bar(stream) if capable else Lines(stream)
