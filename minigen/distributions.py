@@ -24,19 +24,33 @@ class Normal:
         data = _raw(sigma)
         if not bool((data > 0).all() if hasattr(data, "shape") else data > 0):
             raise SettingError("Normal: sigma is the standard deviation and must be above 0 everywhere")
-        self._set(mu, sigma, ops.log(sigma) if hasattr(data, "shape") else math.log(sigma))
+        self.mu, self._sigma, self._log_var = mu, sigma, None
+        self.shape = _joint_shape("Normal", mu=mu, sigma=sigma)
 
     @classmethod
     def from_log_var(cls, mu: Any, log_var: Any) -> "Normal":
         """N(mu, exp(log_var)): the form in which a VAE's encoder gives it"""
         self = cls.__new__(cls)
-        half = log_var * 0.5
-        self._set(mu, ops.exp(half) if hasattr(half, "shape") else math.exp(half), half)
+        self.mu, self._sigma, self._log_var = mu, None, log_var
+        self.shape = _joint_shape("Normal", mu=mu, log_var=log_var)
         return self
 
-    def _set(self, mu: Any, sigma: Any, log_sigma: Any) -> None:
-        self.mu, self.sigma, self.log_sigma = mu, sigma, log_sigma
-        self.shape = _joint_shape("Normal", mu=mu, sigma=sigma)
+    # Computed when asked for, not kept: a kept result would tie every use to one graph, which one backward pass frees.
+
+    @property
+    def sigma(self) -> Any:
+        """The standard deviation."""
+        if self._log_var is None:
+            return self._sigma
+        half = self._log_var * 0.5
+        return ops.exp(half) if hasattr(half, "shape") else math.exp(half)
+
+    @property
+    def log_sigma(self) -> Any:
+        """Its logarithm, without a detour through the exponential."""
+        if self._log_var is not None:
+            return self._log_var * 0.5
+        return ops.log(self._sigma) if hasattr(self._sigma, "shape") else math.log(self._sigma)
 
     def sample(self, rng: np.random.Generator, shape: tuple[int, ...] = ()) -> Array:
         """() -> (*shape, *self.shape) raw: no gradient passes"""
@@ -50,7 +64,7 @@ class Normal:
         return ops.add(self.mu, ops.mul(self.sigma, self._noise(rng, shape)))
 
     def _noise(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-        dtype = _dtype(self.mu, self.sigma)
+        dtype = _dtype(self.mu, self._sigma, self._log_var)
         drawn = np.float64 if dtype == np.float64 else np.float32
         eps = np.asarray(rng.standard_normal((*shape, *self.shape), dtype=drawn))
         return from_host(eps.astype(dtype, copy=False))
