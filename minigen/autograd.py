@@ -168,6 +168,8 @@ def _propagate(
         g = grads.pop(node, None)
         if g is None:
             continue
+        if g.dtype is not node._data.dtype and g.dtype != node._data.dtype:
+            g = g.astype(node._data.dtype)
         recipe = node.recipe
         if recipe is None or inner is not None:
             if node in targets:
@@ -189,7 +191,7 @@ def _propagate(
             thunks = rule(g, saved, a._data, b._data)
         else:
             thunks = rule(g, saved, *raw, **kwargs)
-        if thunks.__class__ is not tuple:
+        if type(thunks) is not tuple:
             thunks = (thunks,)
         i = -1
         for a in args:  # counted by hand: zip and enumerate cost more than a small rule
@@ -201,8 +203,6 @@ def _propagate(
             ga, data = thunks[i](), a._data
             if ga.shape != data.shape:
                 ga = sum_to(ga, shape=data.shape)
-            if ga.dtype is not data.dtype and ga.dtype != data.dtype:
-                ga = ga.astype(data.dtype)
             if checking:
                 check_finite(call, args, getattr(ga, "_data", ga), "in the backward pass, ")
             before = grads.get(a)

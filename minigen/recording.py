@@ -92,7 +92,7 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
                     watched = look_again(a)
                 raw.append(a._data)
             else:
-                mixed = mixed or (a.__class__ is not float and a.__class__ is not int)
+                mixed = mixed or (type(a) is not float and type(a) is not int)
                 raw.append(a)
         if mixed and found:
             raw = fit_constants(this, args, raw)
@@ -104,7 +104,7 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
             y, saved = y
         if not found:
             return y
-        if y.__class__ is not xp.ndarray:
+        if type(y) is not xp.ndarray:
             y = xp.asarray(y)  # NumPy's 0-d results come as scalars
         if _anomaly:
             check_finite(this, args, y)
@@ -121,16 +121,18 @@ def _binary(general: Any, forward: Callable[..., Any]) -> Any:
     """The hot path of small graphs: two Tensors and no metadata. Anything unusual goes the general way."""
 
     def call(a: Any, b: Any) -> Any:
-        kind: Any = a.__class__
-        if kind is not b.__class__ or kind is not _node_type or _anomaly:
+        # type(x), and no attribute of xp: Python looks these up fastest
+        kind: Any = type(a)
+        if kind is not type(b) or kind is not _node_type or _anomaly:
             return general(a, b)
         if a._print is not None or b._print is not None:
             return general(a, b)
+        x = a._data
         try:
-            y = own["forward"](a._data, b._data)
+            y = own["forward"](x, b._data)
         except _FORWARD_ERRORS:
             return general(a, b)
-        if y.__class__ is not xp.ndarray:
+        if type(y) is not type(x):
             y = xp.asarray(y)
         t: Any = _new(_node_type)
         t._data = y
