@@ -99,7 +99,7 @@ class Tensor(Node):
 
     def item(self) -> float:
         """The only element, as a Python number."""
-        return self._data.item()
+        return self._single("item")
 
     def detach(self) -> "Tensor":
         """The same numbers, cut from the graph."""
@@ -121,6 +121,8 @@ class Tensor(Node):
         body = np.array2string(
             np.asarray(to_host(self._data)), separator=", ", prefix="Tensor(", threshold=100
         )
+        if self.size > 100 or not self.size:  # numbers are left out, or there are none
+            body += f", {self.shape}"
         name = f", name={self.name!r}" if self.name else ""
         made = f", op={self.op.name}" if self.op else (", requires_grad=True" if self.requires_grad else "")
         return f"Tensor({body}, {self._data.dtype}{name}{made})"
@@ -381,12 +383,16 @@ def _from_python(data: Any) -> Array:
 
 
 def _plain(index: Any) -> Any:
-    """An index without Tensors in it."""
+    """An index of the active backend, and of the operation alone: whoever made it may go on to change it."""
     if isinstance(index, tuple):
         return tuple(_plain(part) for part in index)
-    if isinstance(index, list):
-        return from_host(np.asarray(index, dtype=None if index else int))
-    return index._data if isinstance(index, Node) else index
+    if isinstance(index, list | np.ndarray):
+        return from_host(
+            np.array(index, dtype=None if np.size(index) or not isinstance(index, list) else int)
+        )
+    if isinstance(index, Node):
+        index = index._data
+    return index.copy() if is_array(index) else index
 
 
 def _shape(sizes: tuple) -> tuple:

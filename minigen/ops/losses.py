@@ -105,4 +105,4 @@ def _checked_labels(logits, labels):
     if len(labels) and not (int(labels.min()) >= 0 and int(labels.max()) < classes):
         bad = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
         raise ValueError(f"label {bad} is outside the {classes} classes 0..{classes - 1} of the logits")
-    return labels
+    return labels.copy()  # the caller may reuse his array before the backward pass
