@@ -1,6 +1,6 @@
 """Module: a part of a model. Its parameters are found by looking at its attributes, when they are asked for."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Self
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from minigen.backend import from_host
 from minigen.errors import CheckpointError, GraphError
 from minigen.nn.state import check_state
+from minigen.nn.summary import summary
 from minigen.tensor import Tensor
 
 
@@ -85,26 +86,7 @@ class Module:
         return tensors
 
     def __repr__(self) -> str:
-        parts = dict(self.named_modules())
-        tensors: dict[str, list[str]] = {name: [] for name in parts}
-        for name, t in self._tensors().items():
-            owner = name
-            while owner not in parts or owner == name:
-                owner = owner.rpartition(".")[0]
-            own = name[len(owner) :].lstrip(".")
-            tensors[owner].append(f"{own} {tuple(t.shape)}" + ("" if t.requires_grad else " (no gradient)"))
-        rows = [
-            (f"  {name}  ", _title(part), "  ".join(tensors[name]), _count(part))
-            for name, part in parts.items()
-        ]
-        rows[0] = ("", *rows[0][1:3], rows[0][3] or "0")
-        if len(rows) == 1:
-            return "  ".join(filter(None, rows[0])) + " parameters"
-        wide = [max(len(row[i]) for row in rows[1:]) for i in range(4)]
-        lines = [
-            f"{a:{wide[0]}}{b:{wide[1]}}  {c:{wide[2]}}  {d:>{wide[3]}}".rstrip() for a, b, c, d in rows[1:]
-        ]
-        return "\n".join(["  ".join(filter(None, rows[0])) + " parameters", *lines])
+        return summary(self)
 
 
 def scan(module: Module) -> Iterator[tuple[str, Any]]:
@@ -113,41 +95,34 @@ def scan(module: Module) -> Iterator[tuple[str, Any]]:
 
 
 def _scan(name: str, value: Any, seen: set[int]) -> Iterator[tuple[str, Any]]:
-    if not isinstance(value, Module | Tensor | np.random.Generator | list | tuple | dict | set | frozenset):
-        return
-    if id(value) in seen:  # tied parameters count once, and cycles end
+    if not isinstance(value, _LOOKED_AT) or id(value) in seen:  # tied parameters count once, and cycles end
         return
     seen.add(id(value))
-    inside: Iterator[tuple[Any, Any]] | Any = ()
     if isinstance(value, Tensor):
         if value.recipe is None:
             yield name, value
-    elif isinstance(value, Module):
+        return
+    inside: Iterable[tuple[Any, Any]]
+    if isinstance(value, Module):
         yield name, value
         inside = list(vars(value).items())
-    elif isinstance(value, dict):
-        inside = list(value.items())
     elif isinstance(value, list | tuple):
         inside = enumerate(value)
-    elif isinstance(value, set | frozenset):
-        if any(isinstance(part, Module | Tensor) for part in value):
-            raise GraphError(f"{name} is a set, which has no order to name its parts by: use a list")
-    else:
+    elif isinstance(value, dict):
+        inside = list(value.items())
+    elif isinstance(value, np.random.Generator):
         yield name, value
+        return
+    else:
+        _refuse_set(name, value)
+        return
     for key, part in inside:
         yield from _scan(f"{name}.{key}" if name else str(key), part, seen)
 
 
-def _title(part: Module) -> str:
-    """LeakyReLU(slope=0.2): the class, and the settings among its attributes."""
-    settings = ", ".join(
-        f"{name}={value}"
-        for name, value in vars(part).items()
-        if isinstance(value, int | float | str) and name != "training" and not name.startswith("_")
-    )
-    return type(part).__name__ + (f"({settings})" if settings else "")
+def _refuse_set(name: str, value: Any) -> None:
+    if any(isinstance(part, Module | Tensor) for part in value):
+        raise GraphError(f"{name} is a set, which has no order to name its parts by: use a list")
 
 
-def _count(part: Module) -> str:
-    count = sum(p.size for p in part.parameters())
-    return f"{count:,}" if count else ""
+_LOOKED_AT = (Module, Tensor, list, tuple, dict, set, frozenset, np.random.Generator)

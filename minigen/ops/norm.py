@@ -3,10 +3,12 @@
 Ioffe and Szegedy 2015, Batch Normalization, algorithm 1; Ba, Kiros and Hinton 2016, Layer Normalization, eq. 4.
 """
 
-from minigen import ops
 from minigen.autograd import fused, sum_axes
 from minigen.backend import describe, xp
 from minigen.errors import ShapeError
+from minigen.ops.elementwise import sqrt
+from minigen.ops.reduce import mean
+from minigen.ops.shape import reshape
 
 
 def channel_axes(x):
@@ -25,9 +27,9 @@ def moments(x):
             f"a batch of shape {tuple(x.shape)} has {n} value{'' if n == 1 else 's'} per channel, and the statistics "
             "of a batch need at least 2: use a larger batch, or .eval()"
         )
-    mean = sum_axes(x, axes) * (1.0 / n)
-    centred = x - mean.reshape(along)
-    return mean, sum_axes(xp.square(centred), axes) * (1.0 / n), centred
+    middle = sum_axes(x, axes) * (1.0 / n)
+    centred = x - middle.reshape(along)
+    return middle, sum_axes(xp.square(centred), axes) * (1.0 / n), centred
 
 
 @fused
@@ -50,17 +52,17 @@ def _(g, saved, x, gamma, beta, *, eps=1e-5, stats=None):
     axes, along = channel_axes(centred)
     known = {}
 
-    def total():  # of g, and of g * centred: each thunk needs one or both
+    def total():  # of g; each of the two sums is needed by two thunks at most
         if "g" not in known:
             known["g"] = sum_axes(g, axes)
         return known["g"]
 
-    def weighted():
+    def weighted():  # of g (x - mean)
         if "gc" not in known:
             known["gc"] = sum_axes(g * centred, axes)
         return known["gc"]
 
-    def input():  # s (g - mean(g) - centred mean(g centred) / (var + eps)), s = gamma / sqrt(var + eps)
+    def for_x():  # s (g - mean(g) - centred mean(g centred) / (var + eps)), s = gamma / sqrt(var + eps)
         share = centred.shape[1] / centred.size
         scale = gamma * inverse
         gx = centred * (scale * inverse * inverse * weighted() * -share).reshape(along)
@@ -68,15 +70,15 @@ def _(g, saved, x, gamma, beta, *, eps=1e-5, stats=None):
         gx -= (scale * total() * share).reshape(along)
         return gx
 
-    return input, lambda: weighted() * inverse, total
+    return for_x, lambda: weighted() * inverse, total
 
 
 @batch_norm.as_twin
 def _(x, gamma, beta, *, eps=1e-5, stats=None):
     axes, along = channel_axes(x)
-    centred = x - ops.mean(x, axis=axes, keepdims=True)
-    var = ops.mean(centred * centred, axis=axes, keepdims=True)
-    return centred / ops.sqrt(var + eps) * ops.reshape(gamma, shape=along) + ops.reshape(beta, shape=along)
+    centred = x - mean(x, axis=axes, keepdims=True)
+    var = mean(centred * centred, axis=axes, keepdims=True)
+    return centred / sqrt(var + eps) * reshape(gamma, shape=along) + reshape(beta, shape=along)
 
 
 @batch_norm.fits
@@ -101,7 +103,7 @@ def layer_norm(x, gamma, beta, *, eps=1e-5):
 def _(g, saved, x, gamma, beta, *, eps=1e-5):
     normal, inverse = saved
 
-    def input():
+    def for_x():
         axes = _last_axes(normal, gamma, beta)
         gn = g * gamma
         gx = gn - gn.mean(axis=axes, keepdims=True)
@@ -109,15 +111,15 @@ def _(g, saved, x, gamma, beta, *, eps=1e-5):
         gx *= inverse
         return gx
 
-    return input, lambda: g * normal, lambda: g
+    return for_x, lambda: g * normal, lambda: g
 
 
 @layer_norm.as_twin
 def _(x, gamma, beta, *, eps=1e-5):
     axes = _last_axes(x, gamma, beta)
-    centred = x - ops.mean(x, axis=axes, keepdims=True)
-    var = ops.mean(centred * centred, axis=axes, keepdims=True)
-    return centred / ops.sqrt(var + eps) * gamma + beta
+    centred = x - mean(x, axis=axes, keepdims=True)
+    var = mean(centred * centred, axis=axes, keepdims=True)
+    return centred / sqrt(var + eps) * gamma + beta
 
 
 def _last_axes(x, gamma, beta):
