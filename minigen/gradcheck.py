@@ -20,7 +20,7 @@ import numpy as np
 from minigen.autograd import is_op
 from minigen.backend import from_host, is_array, to_host
 from minigen.checker.causes import Evidence, likely_cause, shape_cause
-from minigen.checker.conduct import Examined, examine, misfit, same
+from minigen.checker.conduct import Examined, examine, misfit, random_upstream, same
 from minigen.checker.culprit import argument_names, first_wrong
 from minigen.checker.entries import Comparer, Comparison, summarise
 from minigen.checker.lend import is_module, lent, parameters_of
@@ -51,8 +51,8 @@ def gradcheck(
     """Check the gradient of f at `inputs`; returns a Report, or raises GradcheckError with the diagnosis.
 
     f: a function of Tensors, an op, a Module or a method of one; with `grad` a plain function of arrays.
-    inputs: float arrays, Tensors and floats are checked, as float64 copies; integers (labels, indices) and other objects
-        are passed on. If some of the Tensors require gradients, the Tensors that do not are held fixed.
+    inputs: float arrays, Tensors and floats are checked, as float64 copies; integers (labels, indices) and other
+        objects are passed on. If some of the Tensors require gradients, the Tensors that do not are held fixed.
     grad: a hand-written gradient, grad(*inputs) -> one array per float input (a tuple, if there are several); when f
         returns an array: grad(g, *inputs), where g is the gradient flowing in.
     order: 2 also checks the gradient of the gradient, by inputs and by the upstream gradient.
@@ -84,7 +84,7 @@ def gradcheck(
             check = _Check(report, rng, entries)
             subject = _subject(f, grad, inputs, chosen, report)
             check.run(subject, 1)
-            if order == 2 and report.ok:
+            if isinstance(subject, EngineSubject) and order == 2 and report.ok:
                 check.second(subject)
         except Refusal as refusal:
             report.problems.append(str(refusal))
@@ -125,7 +125,7 @@ class _Check:
     def second(self, subject: EngineSubject) -> None:
         """The gradient of the gradient, by the inputs and by what flows in."""
         base = subject.evaluate(subject.values)
-        upstream = [self.rng.choice((-1.0, 1.0), y.shape) * self.rng.uniform(0.5, 1.5, y.shape) for y in base]
+        upstream = [random_upstream(y, self.rng) for y in base]
         self.run(SecondOrder(subject, upstream), 2, first=subject)
 
     def _examined(self, subject: Any, first: Any) -> Examined:
@@ -184,7 +184,7 @@ class _Check:
         """For each variable: is its gradient the same whatever flows in?"""
         if not getattr(subject, "takes_upstream", True):
             return [False] * len(examined.gradients)
-        other = [self.rng.uniform(0.5, 1.5, v.shape) for v in examined.upstream]
+        other = [random_upstream(v, self.rng) for v in examined.upstream]
         again = subject.gradients(subject.values, other)
         return [
             bool(h is not None and g.any() and same(g, h))

@@ -55,8 +55,8 @@ def likely_cause(e: Evidence) -> str:
         _swapped,
         _offset,
         _where_wrong,
-        _axis_factor,
         _one,
+        _axis_factor,
     )
     return next((says for rule in rules if (says := rule(e))), "")
 
@@ -167,6 +167,8 @@ def _lengths(shapes: dict[str, tuple[int, ...]], n: int) -> list[str]:
 def _moved(e: Evidence) -> str:
     """The right numbers in the wrong places."""
     yours, n = e.yours, e.yours.ndim
+    if e.like(yours):  # nearly right where it stands
+        return ""
     for a, b in combinations(range(n), 2):
         if e.like(yours.swapaxes(a, b)) or (n == 2 and e.like(yours.reshape(yours.shape[::-1]).T)):
             return "it is transposed" + (f": axes {a} and {b} are exchanged" if n > 2 else "")

@@ -1,14 +1,18 @@
-"""How a function must behave before its gradient can be judged: same result twice, inputs left alone, finite numbers."""
+"""What must hold before a gradient can be judged: the same result twice, inputs left alone, finite numbers."""
 
+import contextlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from minigen.autograd import detect_anomaly
+from minigen.backend import to_host
 from minigen.checker.report import Refusal
 from minigen.checker.slopes import EPS
 from minigen.errors import GraphError
+from minigen.tensor import Tensor
 
 SAME = 2.0**-44  # relative: the last bits may differ with the alignment of memory
 
@@ -22,6 +26,21 @@ class Examined:
     gradients: list[Any]
     rounding: list[np.ndarray]
     cut: list[int] = field(default_factory=list)  # variables that no graph leads to
+    _internal: float | None = None
+    _natural: float | None = None
+
+    def internal_noise(self, subject: Any) -> float:
+        """The rounding inside f: eps |value| |gradient|, summed over the graph; no less than of its natural size."""
+        if self._internal is None:
+            seen = _running_error(subject, self.upstream) if hasattr(subject, "record") else 0.0
+            self._internal = max(seen, EPS * self.natural_size(subject))
+        return self._internal
+
+    def natural_size(self, subject: Any) -> float:
+        """How large f is nearer to the origin: where it is saturated, its value hides how large its parts are."""
+        if self._natural is None:
+            self._natural = _natural_size(subject, self.upstream)
+        return self._natural
 
 
 def examine(subject: Any, rng: np.random.Generator) -> Examined:
@@ -30,14 +49,18 @@ def examine(subject: Any, rng: np.random.Generator) -> Examined:
         if not np.isfinite(x).all():
             raise Refusal(f"{name} holds {_not_finite(x)} before anything was computed: choose other inputs")
     if not any(x.size for x in subject.values):
-        raise Refusal(
-            f"{' and '.join(subject.names)} {'is' if len(subject.names) == 1 else 'are'} empty: there is nothing to check"
-        )
+        are = "is" if len(subject.names) == 1 else "are"
+        raise Refusal(f"{' and '.join(subject.names)} {are} empty: there is nothing to check")
     base = run_twice(subject)
-    upstream = [rng.choice((-1.0, 1.0), y.shape) * rng.uniform(0.5, 1.5, y.shape) for y in base]
+    upstream = [random_upstream(y, rng) for y in base]
     if not getattr(subject, "takes_upstream", True):
         upstream = [np.ones(y.shape) if y.size == 1 else v for y, v in zip(base, upstream, strict=True)]
     return Examined(base, upstream, *_gradients_twice(subject, upstream))
+
+
+def random_upstream(y: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """What flows into an output: never ones, never near zero."""
+    return np.asarray(rng.choice((-1.0, 1.0), y.shape) * rng.uniform(0.5, 1.5, y.shape))
 
 
 def run_twice(subject: Any) -> list[np.ndarray]:
@@ -86,21 +109,19 @@ def _gradients_twice(
 ) -> tuple[list[Any], list[np.ndarray], list[int]]:
     before = [x.copy() for x in subject.values]
     given = [v.copy() for v in upstream]
-    gradients = [g if g is None else np.array(g) for g in _attempt(subject, given)]
+    found = [g if g is None else np.array(g) for g in _attempt(subject, given)]
     _unchanged(subject, before, "the gradient of f")
     if not all(np.array_equal(v, g) for v, g in zip(upstream, given, strict=True)):
         raise Refusal("the gradient changed the upstream gradient g in place: work on a copy")
     again = subject.gradients(subject.values, given)
-    for name, g, h in zip(subject.names, gradients, again, strict=True):
+    for name, g, h in zip(subject.names, found, again, strict=True):
         if (g is None) != (h is None) or (g is not None and not same(g, np.asarray(h))):
             raise Refusal(
                 f"the gradient of {name} is not the same twice: the backward pass keeps state, is random, or changes "
                 "what the forward pass saved"
             )
-    cut = [i for i, g in enumerate(gradients) if g is None]
-    gradients = [
-        np.zeros(x.shape) if g is None else g for g, x in zip(gradients, subject.values, strict=True)
-    ]
+    cut = [i for i, g in enumerate(found) if g is None]
+    gradients = [np.zeros(x.shape) if g is None else g for g, x in zip(found, subject.values, strict=True)]
     return gradients, _rounding(subject, upstream, gradients), cut
 
 
@@ -129,7 +150,7 @@ def _rounding(subject: Any, upstream: list[np.ndarray], gradients: list[np.ndarr
         return floor
     largest = max(np.abs(v).max() for v in upstream)
     for scale in (0.7, 1.3):
-        scaled = subject.gradients(subject.values, [v * scale for v in upstream])
+        scaled = subject.gradients(subject.values, [np.asarray(v * scale) for v in upstream])
         for i, (g, h) in enumerate(zip(gradients, scaled, strict=True)):
             if h is None or np.shape(h) != g.shape:
                 continue
@@ -139,6 +160,44 @@ def _rounding(subject: Any, upstream: list[np.ndarray], gradients: list[np.ndarr
                 )
             floor[i] = np.maximum(floor[i], np.where(np.isfinite(seen), seen, 0.0))
     return floor
+
+
+def _running_error(subject: Any, upstream: list[np.ndarray]) -> float:
+    outputs, leaves = subject.record(subject.values)
+    nodes = list(dict.fromkeys([*leaves, *recorded(outputs)]))
+    total = 0.0
+    for node, g in zip(nodes, subject.pull(outputs, nodes, upstream), strict=True):
+        if g is not None:
+            with np.errstate(all="ignore"):
+                error = EPS * float(np.abs(to_host(g) * to_host(node._data)).sum())
+            total += error if np.isfinite(error) else 0.0
+    return total
+
+
+def _natural_size(subject: Any, upstream: list[np.ndarray]) -> float:
+    sizes = []
+    for k in (2, 4, 6, 8, 10):
+        with contextlib.suppress(Exception):  # f may refuse such inputs
+            outputs = subject.evaluate([x * 2.0**-k for x in subject.values])
+            size = max(float(np.abs(y * v).max()) for y, v in zip(outputs, upstream, strict=True))
+            sizes += [size] if np.isfinite(size) else []
+    return float(np.median(sizes)) if sizes else 0.0
+
+
+def recorded(outputs: Iterable[Tensor]) -> list[Tensor]:
+    """The results of operations behind `outputs`, each after everything that was computed from it."""
+    order: list[Tensor] = []
+    seen: set[int] = set()
+    stack = [(y, False) for y in outputs]
+    while stack:
+        node, done = stack.pop()
+        if done:
+            order.append(node)
+        elif id(node) not in seen and node.op is not None:
+            seen.add(id(node))
+            stack.append((node, True))
+            stack += [(a, False) for a in node.args if isinstance(a, Tensor) and a.requires_grad]
+    return order[::-1]
 
 
 def misfit(subject: Any, i: int, g: np.ndarray) -> str:

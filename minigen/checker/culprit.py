@@ -12,7 +12,7 @@ import numpy as np
 
 from minigen.autograd import sum_to
 from minigen.backend import describe, from_host, is_array, to_host
-from minigen.checker.conduct import examine, misfit
+from minigen.checker.conduct import examine, misfit, recorded
 from minigen.checker.entries import Comparer, summarise
 from minigen.checker.report import Refusal, Variable
 from minigen.checker.subjects import EngineSubject, SecondOrder
@@ -48,7 +48,7 @@ class OperationSubject:
         return [np.asarray(to_host(self._forward(values)[0]))]
 
     def gradients(self, values: list[np.ndarray], upstream: list[np.ndarray]) -> list[Any]:
-        y, raw, saved = self._forward(values)
+        _, raw, saved = self._forward(values)
         if self.op.rule is None:
             raise Refusal(f"it has no rule: state one with @{self.name}.vjp")
         with np.errstate(all="ignore"):
@@ -62,6 +62,7 @@ class OperationSubject:
         """What the rule gives for argument i, its broadcast axes summed as the engine does."""
         name, shape = self.argument_names[i], tuple(self.inputs[i].shape)
         g = thunk()
+        g = from_host(g) if isinstance(g, np.generic) else g
         if not is_array(g):
             raise Refusal(
                 f"its rule gives {type(g).__name__} for {name}, not an array: the graph is cut here"
@@ -79,8 +80,9 @@ class OperationSubject:
 
 def first_wrong(outputs: Iterable[Tensor], rng: np.random.Generator, order: int = 1) -> str:
     """One sentence: the first operation whose rule is wrong, with what is wrong about it; or that all are right."""
-    judged, seen = 0, {}
-    for node in backwards(outputs):
+    judged = 0
+    seen: dict[Any, int] = {}
+    for node in recorded(outputs):
         kind = (node.op, tuple(map(_describe, node.args)), repr(sorted(node.kwargs)))
         seen[kind] = seen.get(kind, 0) + 1
         if seen[kind] > ALIKE or judged == NODES:
@@ -94,8 +96,8 @@ def first_wrong(outputs: Iterable[Tensor], rng: np.random.Generator, order: int 
     if judged == 0:
         return "no operation was recorded: the graph is cut before the output"
     return (
-        f"every operation in the graph ({judged} judged alone) is right: the error is outside the recorded graph, where "
-        "something computed from the inputs entered as a constant (.data, .detach(), .numpy(), no_grad)"
+        f"every operation in the graph ({judged} judged alone) is right: the error is outside the recorded graph, "
+        "where something computed from the inputs entered as a constant (.data, .detach(), .numpy(), no_grad)"
     )
 
 
@@ -110,8 +112,8 @@ def judge_operation(node: Tensor, rng: np.random.Generator, order: int = 1) -> s
             wrong = _compare(SecondOrder(plain, examined.upstream), rng)
             if wrong:
                 return (
-                    f"its rule gives the right gradient, but not the right gradient of the gradient ({wrong[0]}): a rule "
-                    "must compute with ops on what it is given, never with raw arrays"
+                    f"its rule gives the right gradient, but not the right gradient of the gradient ({wrong[0]}): a "
+                    "rule must compute with ops on what it is given, never with raw arrays"
                 )
     except Refusal as refusal:
         return str(refusal)
@@ -144,22 +146,6 @@ def _replay(node: Tensor) -> Callable[..., Any]:
         return node.op(*args, **node.kwargs)
 
     return call
-
-
-def backwards(outputs: Iterable[Tensor]) -> list[Tensor]:
-    """The recorded results behind `outputs`, each after everything that was computed from it."""
-    order: list[Tensor] = []
-    seen: set[int] = set()
-    stack = [(y, False) for y in outputs]
-    while stack:
-        node, done = stack.pop()
-        if done:
-            order.append(node)
-        elif id(node) not in seen and node.op is not None:
-            seen.add(id(node))
-            stack.append((node, True))
-            stack += [(a, False) for a in node.args if isinstance(a, Tensor) and a.requires_grad]
-    return order[::-1]
 
 
 def argument_names(op: Any, count: int) -> list[str]:

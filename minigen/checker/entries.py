@@ -25,7 +25,9 @@ class Comparison:
     yours: np.ndarray
     numeric: np.ndarray
     uncertainty: np.ndarray
-    verdicts: dict[int, str] = field(default_factory=dict)  # flat index -> right, wrong, vague, kink or edge
+    verdicts: dict[int, str] = field(
+        default_factory=dict
+    )  # flat index -> right, wrong, vague, blind, kink or edge
     blocks: int = 0
     unseen: int = 0  # entries of blocks that the hunt had no time for
 
@@ -71,12 +73,12 @@ class Comparer:
             line, scale = self._entry(k)
             slope = glance(line)
             verdict = self._note(k, slope, scale)
-            if slope.doubtful or verdict == "wrong":
+            if slope.doubtful or verdict in ("wrong", "blind"):
                 suspects.append(k)
             elif verdict == "vague":
                 vague.append(k)
         self.rng.shuffle(suspects)
-        found = []
+        found: list[str] = []
         for k in suspects:
             if len(found) >= UNANIMOUS and set(found) == {"wrong"}:
                 break  # the rest keep the verdict of the glance
@@ -86,16 +88,39 @@ class Comparer:
 
     def _look(self, k: int) -> str:
         line, scale = self._entry(k)
-        return self._note(k, look(line), scale)
+        verdict = self._note(k, look(line), scale)
+        if (
+            verdict == "wrong"
+        ):  # before that is said: is there rounding inside f that its value does not show?
+            line, scale = self._entry(k)
+            verdict = self._note(k, look(line, self._internal()), scale)
+        return verdict
+
+    def _internal(self) -> float:
+        return self.examined.internal_noise(self.subject)
 
     def _note(self, k: int, slope: Slope, scale: float) -> str:
-        yours = self.yours[k] * scale
+        yours, rounding = self.yours[k] * scale, self.rounding[k] * scale
         if slope.trouble:
-            verdict = slope.trouble
-        elif not slope.agrees(yours, self.rounding[k] * scale):
+            lost = slope.trouble == "blind" and max(abs(yours), slope.size) <= 64 * self._internal()
+            verdict = (
+                "vague" if lost else slope.trouble
+            )  # f is rounding and nothing else: its slope is 0, and so is yours
+        elif not slope.agrees(yours, rounding):
             verdict = "wrong"
+            agreeing = [
+                rival for rival in slope.rivals if not rival.trouble and rival.agrees(yours, rounding)
+            ]
+            if agreeing:
+                verdict = "blind" if all(rival.is_blind(yours) for rival in agreeing) else "vague"
+            elif slope.bent:
+                verdict = "kink"
+            elif slope.value == slope.uncertainty == 0.0 and abs(yours) <= self._internal():
+                verdict = "vague"
+        elif slope.is_sharp(yours):
+            verdict = "right"
         else:
-            verdict = "right" if slope.is_sharp(yours) else "vague"
+            verdict = "blind" if slope.is_blind(yours) else "vague"
         self.result.verdicts[k] = verdict
         if not slope.trouble:
             self.result.numeric[k], self.result.uncertainty[k] = (
@@ -164,6 +189,7 @@ def summarise(subject: Any, c: Comparison, order: int) -> Variable:
     v.compared, v.wrong, v.vague = len(right) + len(vague) + len(wrong), len(wrong), len(vague)
     v.unseen = c.unseen
     v.kinks, v.edges = len(c.all("kink")), len(c.all("edge"))
+    v.blind = len(c.all("blind"))
     v.largest_error = float(relative[right].max(initial=0.0))
     if wrong:
         k = max(wrong, key=lambda k: abs(c.yours[k] - c.numeric[k]))

@@ -19,7 +19,7 @@ def lent(*owners: Any) -> Iterator[None]:
     Afterwards, exception or not, the same arrays with the same numbers are back, and so are gradients, flags, buffers,
     attributes and the state of random generators: a training step of a batch norm leaves no trace.
     """
-    restore = []
+    restore: list[tuple[Any, Any, Any]] = []
     for part in _parts(owners, set()):
         if isinstance(part, Tensor):
             restore.append((part, {slot: getattr(part, slot) for slot in _KEPT}, None))

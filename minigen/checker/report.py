@@ -38,6 +38,7 @@ class Variable:
     wrong: int = 0
     kinks: int = 0
     edges: int = 0
+    blind: int = 0  # differences say nothing: f is too wild around them
     vague: int = 0  # right as far as rounding lets one see, but not to one part in ten thousand
     unseen: int = 0  # entries beyond the sample that no projection judged
     largest_error: float = 0.0  # relative, of the entries that are right and sharp
@@ -53,12 +54,12 @@ class Variable:
 
     @property
     def skipped(self) -> int:
-        return self.kinks + self.edges + self.unseen
+        return self.kinks + self.edges + self.blind + self.unseen
 
     def __str__(self) -> str:
         what = f"{self.name} {self.shape}" + (" (second order)" if self.order == 2 else "")
         if self.wrong:
-            of = self.compared + self.kinks + self.edges
+            of = self.compared + self.kinks + self.edges + self.blind
             sampled = "" if of == self.size else f" looked at (it has {self.size:,})"
             return f"{what}: {self.wrong:,} of {of:,} entries{sampled} differ; {self.worst}"
         parts = [f"{self.compared:,} of {self.size:,} entries right"]
@@ -69,6 +70,8 @@ class Variable:
             parts.append(f"{self.kinks:,} skipped: a kink, f has no derivative there")
         if self.edges:
             parts.append(f"{self.edges:,} skipped: f is not finite beside them")
+        if self.blind:
+            parts.append(f"{self.blind:,} skipped: f is too wild there for differences")
         if self.unseen:
             parts.append(f"{self.unseen:,} not judged: too many kinks around them")
         if self.vague:

@@ -8,7 +8,8 @@ the rung with the smallest uncertainty. One-sided slopes that stay apart while t
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -20,12 +21,15 @@ TOP, BOTTOM, RATIO = 2.0**-3, 2.0**-44, 4.0  # of the ladder
 
 @dataclass(frozen=True)
 class Slope:
-    """A derivative along a line: `value`, give or take `uncertainty`; or the `trouble` that keeps it from existing."""
+    """A derivative along a line: `value`, give or take `uncertainty`; or the `trouble` that keeps it from one."""
 
     value: float
     uncertainty: float
-    trouble: str = ""  # "kink" | "edge": f is not finite on one side
+    trouble: str = ""  # "kink" | "edge": f is not finite on one side | "blind": it is too wild
     doubtful: bool = False  # the two steps of a glance do not tell the same story
+    size: float = 0.0  # of what was subtracted
+    bent: bool = False  # smaller steps see left and right slopes apart: there is a kink close by
+    rivals: "tuple[Slope, ...]" = ()  # what lower rungs suggest instead: there is fine structure at x
 
     def agrees(self, yours: float, rounding: float = 0.0) -> bool:
         """Whether `yours` is as near as can be told; `rounding` is its own."""
@@ -34,7 +38,11 @@ class Slope:
 
     def is_sharp(self, yours: float) -> bool:
         """Whether an error of one part in ten thousand could not hide in the uncertainty."""
-        return self.uncertainty <= 1e-5 * max(abs(yours), abs(self.value))
+        return self.uncertainty <= 1e-5 * max(abs(yours), abs(self.value)) or yours == self.value == 0.0
+
+    def is_blind(self, yours: float) -> bool:
+        """Whether the uncertainty would cover nearly anything: neither small beside the slope nor beside f itself."""
+        return self.uncertainty > max(1e-3 * max(abs(yours), abs(self.value)), 1e-8 * self.size)
 
 
 class Line:
@@ -75,6 +83,10 @@ class Line:
                 dy, weight = (y - self.base[i])[moved], np.abs(self.upstream[i][moved])
                 change += float(self.upstream[i][moved] @ dy)
                 size += float(weight @ np.maximum(np.abs(y[moved]), np.abs(self.base[i][moved])))
+                still = np.abs(
+                    self.upstream[i][~moved] * y[~moved]
+                )  # a change below their last bits would not show
+                size += float(still.max(initial=0.0))
         return step, change, size
 
 
@@ -87,6 +99,7 @@ class Rung:
     right: float
     left: float
     noise: float  # of these slopes, from the rounding of f and of the step
+    size: float  # of what was subtracted
 
     @property
     def bend(self) -> float:
@@ -100,10 +113,11 @@ class Rung:
 def _rung(line: Line, h: float) -> Rung:
     (up, rise, size), (down, fall, size_left) = line(h), line(-h)
     if not up or not down:  # h is below the last bit of x
-        return Rung(h, math.nan, math.nan, math.nan, math.nan)
+        return Rung(h, math.nan, math.nan, math.nan, math.nan, math.nan)
     central = (rise - fall) / (up - down)
-    noise = EPS * (4 * max(size, size_left) + (abs(central) if math.isfinite(central) else 0.0)) / h
-    return Rung(h, central, rise / up, fall / down, noise)
+    size = max(size, size_left)
+    inexact = abs(central) if len(line.at) > 1 and math.isfinite(central) else 0.0  # x + h d was rounded
+    return Rung(h, central, rise / up, fall / down, EPS * (4 * size + inexact) / h, size)
 
 
 def glance(line: Line) -> Slope:
@@ -115,11 +129,14 @@ def glance(line: Line) -> Slope:
     bends = abs(narrow.bend - wide.bend / 2)  # O(h^3) if smooth, half the jump of the slope at a kink
     steepest = max(abs(narrow.right), abs(narrow.left))
     doubtful = bends > 20 * narrow.noise + RELATIVE * steepest
-    return Slope(value, abs(value - narrow.central) + 2 * narrow.noise, doubtful=doubtful)
+    return Slope(value, abs(value - narrow.central) + 2 * narrow.noise, "", doubtful, narrow.size)
 
 
-def look(line: Line) -> Slope:
-    """The slope from a whole ladder of steps: the most certain rung, or the kink or edge that there is."""
+def look(line: Line, internal: float = 0.0) -> Slope:
+    """The slope from a whole ladder of steps: the most certain rung, or the kink or edge that there is.
+
+    internal: the rounding inside f, where it is known to be more than its value shows.
+    """
     rungs, h = [], TOP
     while h >= line.bottom:
         rungs.append(_rung(line, h))
@@ -127,26 +144,59 @@ def look(line: Line) -> Slope:
     while rungs and math.isnan(rungs[-1].noise):
         rungs.pop()
     inside = next((k for k in range(len(rungs), 0, -1) if not rungs[k - 1].is_finite), 0)
-    rungs = _without_flat_end(rungs[inside:])
+    rungs = rungs[inside:]
+    slope = _settle(rungs, internal)
+    moving = _without_flat_end(rungs)
+    if len(moving) < len(rungs):
+        other = _settle(moving, internal)
+        slope = replace(slope, rivals=(*slope.rivals, other, *other.rivals))
+    return slope
+
+
+def _settle(rungs: list[Rung], internal: float) -> Slope:
     if len(rungs) < 4:
         return Slope(math.nan, math.inf, trouble="edge")
-    noise = _noise(rungs)
-    if _is_kink(rungs, noise):
+    noise = _noise(rungs, internal)
+    if (
+        noise[-1] * rungs[-1].h > 0.1 * rungs[-1].size > 0
+    ):  # moved by the last bits of x as much as by anything
+        return Slope(rungs[-1].central, math.inf, "blind", size=rungs[-1].size)
+    bends = _bends(rungs)
+    if _is_kink(rungs, noise, bends):
         return Slope(rungs[-1].central, math.inf, trouble="kink")
-    best = Slope(math.nan, math.inf)
-    before = None
-    for k in range(1, len(rungs)):
-        value = (RATIO**2 * rungs[k].central - rungs[k - 1].central) / (RATIO**2 - 1)
-        if before is not None and abs(value - before) + noise[k] < best.uncertainty:
-            best = Slope(value, abs(value - before) + noise[k])
-        before = value
-    return best
+    return _best(rungs, noise, bends)
+
+
+def _best(rungs: list[Rung], noise: list[float], bends: list[float]) -> Slope:
+    """The most certain of the extrapolated slopes; but a lower rung that contradicts it sharply knows better."""
+    values = [(RATIO**2 * low.central - high.central) / (RATIO**2 - 1) for high, low in pairwise(rungs)]
+    slopes = [  # values[k] belongs to rungs[k + 1]
+        Slope(
+            values[k],
+            abs(values[k] - values[k - 1]) + noise[k + 1],
+            size=rungs[k + 1].size,
+        )
+        for k in range(1, len(values))
+    ]
+    best = min(slopes, key=lambda s: s.uncertainty)
+    rivals: list[Slope] = []
+    start = slopes.index(best) + 2
+    bent = any(bends[k] > max(20 * noise[k], 0.6 * bends[k - 1]) for k in range(start, len(rungs)))
+    for slope in slopes[slopes.index(best) + 1 :]:
+        size = max(abs(slope.value), abs(best.value))
+        if abs(slope.value - best.value) <= 4 * (slope.uncertainty + best.uncertainty):
+            continue
+        if slope.uncertainty <= 1e-3 * size:
+            best, rivals, bent = slope, [], False
+        elif slope.uncertainty < 0.1 * size:
+            rivals.append(slope)
+    return replace(best, rivals=tuple(rivals), bent=bent)
 
 
 def _without_flat_end(rungs: list[Rung]) -> list[Rung]:
-    """Without the last rungs on which f does not move at all while it did higher up: below its own rounding.
+    """Without the last rungs, if f does not move at all on them while it did higher up.
 
-    Only if they start far down, though: further up, a flat piece of f is a flat piece.
+    Either f is flat near x, or these steps are below its rounding: both readings are possible if it begins far down.
     """
     end = len(rungs)
     while end and rungs[end - 1].right == rungs[end - 1].left == 0.0:
@@ -154,22 +204,33 @@ def _without_flat_end(rungs: list[Rung]) -> list[Rung]:
     return rungs[:end] if 4 <= end < len(rungs) and rungs[end].h < 2.0**-20 else rungs
 
 
-def _noise(rungs: list[Rung]) -> list[float]:
-    """The noise of each rung: what the size of f explains, or what the lowest third shows, if that is more."""
-    low = range(len(rungs) - len(rungs) // 3, len(rungs))
+def _noise(rungs: list[Rung], internal: float) -> list[float]:
+    """The noise of each rung: what the size of f explains, or what the lowest rungs show, if that is more."""
+    low = range(max(1, len(rungs) - 5), len(rungs))
     seen = max((abs(rungs[k].central - rungs[k - 1].central) * rungs[k].h for k in low), default=0.0)
-    return [max(rung.noise, seen / rung.h) for rung in rungs]
+    return [max(rung.noise, seen / rung.h, internal / rung.h) for rung in rungs]
 
 
-def _is_kink(rungs: list[Rung], noise: list[float]) -> bool:
-    """Whether the slopes left and right of x stay apart, down to where rounding hides it."""
-    clear = [k for k in range(1, len(rungs)) if abs(rungs[k].bend) > 20 * noise[k]]
+def _is_kink(rungs: list[Rung], noise: list[float], bends: list[float]) -> bool:
+    """Whether the slopes left and right of x stay apart, down to where rounding hides it; or grow without end."""
+    end = [rung.central for rung in rungs[-4:]]
+    if all(
+        low * high > 0 and abs(low) > 1.5 * abs(high) > 30 * rungs[-4].noise for high, low in pairwise(end)
+    ):
+        return True
+    clear = [k for k in range(2, len(rungs)) if bends[k] > 20 * noise[k]]
     if not clear:
         return False
     k = clear[-1]
-    bend = abs(rungs[k].bend)
-    if bend <= RELATIVE * max(abs(rungs[k].right), abs(rungs[k].left)):
+    if bends[k] <= RELATIVE * max(abs(rungs[k].right), abs(rungs[k].left)):
         return False
-    stays = bend >= 0.5 * abs(rungs[k - 1].bend)  # smooth: a quarter of the bend one rung higher
-    refuted = k + 1 < len(rungs) and 20 * noise[k + 1] < 0.5 * bend
-    return stays and not refuted
+    refuted = k + 1 < len(rungs) and 20 * noise[k + 1] < 0.5 * bends[k]
+    return bends[k] > 0.6 * bends[k - 1] and not refuted
+
+
+def _bends(rungs: list[Rung]) -> list[float]:
+    """How far left and right slopes are apart, the curvature's share (a quarter of it one rung lower) taken away.
+
+    What is left of a smooth function is a 64th one rung lower, of a kink it stays.
+    """
+    return [rungs[0].bend, *(abs(low.bend - high.bend / RATIO) for high, low in pairwise(rungs))]

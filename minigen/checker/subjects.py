@@ -2,7 +2,7 @@
 
 A subject has `names` and `values` (the variables, in order), `evaluate(values) -> outputs` and
 `gradients(values, upstream) -> one array per variable, or None where no graph leads to it`. A function of Tensors, a
-hand-written pair of NumPy functions, a single operation and the gradient function of another subject are all of this form.
+hand-written pair of NumPy functions, a single operation, the gradient function of another subject: all have this form.
 """
 
 from collections.abc import Callable, Sequence
@@ -82,8 +82,6 @@ class HandWritten:
 
     grad(*inputs) where f returns a number, grad(g, *inputs) where it returns an array and g is the gradient flowing in.
     """
-
-    parameters: dict[str, Tensor] = {}
 
     def __init__(
         self,
