@@ -46,7 +46,7 @@ class Config:
     code: int = 32
     linear: bool = False  # no curves anywhere: this one learns what PCA computes
     lr: float = 2e-3
-    epochs: int = 28
+    epochs: int = 20
     batch_size: int = 100
 
 
