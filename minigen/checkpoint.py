@@ -55,7 +55,8 @@ def save(path: str | os.PathLike, arrays: Mapping[str, np.ndarray], meta: Mappin
             "free some space or choose another folder"
         ) from None
     finally:
-        part.unlink(missing_ok=True)  # there only if something went wrong, Ctrl-C included
+        with suppress(OSError):  # there only if something went wrong, Ctrl-C included
+            part.unlink()
 
 
 def load(path: str | os.PathLike) -> tuple[dict[str, np.ndarray], dict[str, Any]]:

@@ -52,7 +52,7 @@ class Config:
 
 PRESETS = {
     "small": Config(),
-    "tiny": Config(hidden=(128,), epochs=10),
+    "tiny": Config(hidden=(256,), epochs=6),
     "linear": Config(hidden=(), linear=True, lr=1e-3, epochs=60),
 }
 

@@ -7,6 +7,7 @@ import platform
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -116,4 +117,5 @@ def write_text(path: Path, text: str) -> None:
             f"{path}: cannot be written ({error.strerror or error}); choose another folder"
         ) from None
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
