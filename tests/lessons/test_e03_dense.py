@@ -1,0 +1,1549 @@
+"""Checks of e03_dense. Gradients are compared with central differences, for random upstream gradients."""
+
+import contextlib
+import functools
+
+import numpy as np
+import pytest
+
+from minigen import Tensor, grad, nn, optim
+from minigen.course import plug
+from minigen.data import load, scale
+
+# Helpers
+
+
+def same(one, other, rtol=1e-9):
+    """Equal in shape, and in numbers up to rounding (relative to the largest)."""
+    if np.shape(one) != np.shape(other):
+        return False
+    size = np.abs(other).max(initial=0.0)
+    return bool(np.all(np.abs(np.subtract(one, other)) <= rtol * np.maximum(np.abs(other), size)))
+
+
+def agree(got, want, what, causes=None, rtol=1e-9):
+    """Fails unless the array `got` is `want`. `causes`: what went wrong -> what comes of it."""
+    got, want = np.asarray(got), np.asarray(want)
+    for cause, wrong in (causes or {}).items():
+        if same(got, wrong, rtol) and not same(want, wrong, 2 * rtol):
+            raise AssertionError(f"{what} is wrong: {cause}")
+    assert got.shape == want.shape, f"{what} has shape {got.shape}, expected {want.shape}"
+    assert np.isfinite(got).all(), f"{what} holds NaN or infinity, expected finite numbers"
+    if not same(got, want, rtol):
+        i = np.unravel_index(np.argmax(np.abs(got - want)), want.shape)
+        at = f" at index {tuple(map(int, i))}" if want.ndim else ""
+        scale = float((got * want).sum() / (want * want).sum()) if np.any(want) else 1.0
+        says = f"found {got[i]:.6g}{at}, expected {want[i]:.6g}"
+        if want.size > 1 and np.any(got) and same(got, scale * want, 1e-6):
+            says += f": every entry is {scale:.4g} times the right one"
+        raise AssertionError(f"{what} is wrong: {says}")
+
+
+def is_tensor(y, what, dtype=None):
+    """Fails unless y is a Tensor that is connected to the graph."""
+    assert y is not None, f"{what} is None: is a `return` missing?"
+    assert isinstance(y, Tensor), (
+        f"{what} is a {type(y).__name__}, expected a Tensor: compute with Tensors to the end (no .data, no .item())"
+    )
+    assert y.requires_grad, (
+        f"{what} does not require gradients: the graph is cut (.data, .detach(), no_grad?)"
+    )
+    assert dtype is None or y.dtype == dtype, (
+        f"{what} has dtype {y.dtype}, expected {np.dtype(dtype)}: float32 must stay float32 (np.zeros, np.eye and "
+        "np.array make float64 unless told otherwise)"
+    )
+
+
+@contextlib.contextmanager
+def told(what, cause):
+    """An exception of the learner's code is told with its likely cause."""
+    try:
+        yield
+    except (AssertionError, NotImplementedError):
+        raise
+    except RecursionError as error:
+        says = (
+            f"{what} calls itself for ever: it uses the engine's function of that name, whose place it takes"
+        )
+        raise AssertionError(says).with_traceback(error.__traceback__) from None
+    except Exception as error:
+        says = f"{what} raised {type(error).__name__} ({str(error)[:200]}): {cause}"
+        raise AssertionError(says).with_traceback(error.__traceback__) from None
+
+
+def leaf(array):
+    return Tensor(np.array(array), requires_grad=True)
+
+
+def numerical(f, seed, arrays, h=1e-5):
+    """The gradients of sum(seed * f(*arrays)), by central differences in float64."""
+    results = []
+    for k, x in enumerate(arrays):
+        result = np.zeros_like(x)
+        for i in np.ndindex(x.shape):
+            sides = []
+            for step in (h, -h):
+                moved = [a.copy() for a in arrays]
+                moved[k][i] += step
+                sides.append((seed * f(*moved)).sum())
+            result[i] = (sides[0] - sides[1]) / (2 * h)
+        results.append(result)
+    return results
+
+
+def check_gradients(f, arrays, names, rng, what):
+    """The gradients of f (Tensors -> Tensor) at float64 arrays, against central differences."""
+    tensors = [leaf(a) for a in arrays]
+    y = f(*tensors)
+    is_tensor(y, f"the result of {what}")
+    seed = rng.standard_normal(y.shape)
+    y.backward(seed)
+    wanted = numerical(lambda *raw: f(*map(leaf, raw)).numpy(), seed, arrays)
+    for t, want, name in zip(tensors, wanted, names, strict=True):
+        assert t.grad is not None, (
+            f"no gradient of {what} arrives at {name}: it does not depend on that Tensor"
+        )
+        agree(t.grad, want, f"the gradient of {what} for {name}", {"the sign is flipped": -want}, rtol=1e-6)
+
+
+def small_run(make, loss, optimizer, seed):
+    """The losses of a few training steps of the engine."""
+    rng = np.random.default_rng(seed)
+    model = make(rng)
+    opt = optimizer(model.parameters())
+    x, target = rng.standard_normal((8, 5)).astype(np.float32), rng.integers(0, 3, 8)
+    losses = []
+    for _ in range(5):
+        y = loss(model(x), target)
+        opt.step(grad(y, model.parameters()))
+        losses.append(y.item())
+    return np.array(losses)
+
+
+def network(rng):
+    return nn.Sequential(nn.Dense(5, 6, rng=rng), nn.ReLU(), nn.Dense(6, 3, bias=False, rng=rng))
+
+
+def check_plugged(target, function, rng, loss=None, optimizer=None):
+    """The engine trains with the learner's part in it as with its own."""
+    optimizer = optimizer or (lambda params: optim.Adam(params, lr=0.05))
+    loss = loss or (lambda logits, labels: nn.cross_entropy(logits, labels))
+    seed, name = int(rng.integers(2**31)), target.partition(":")[2]
+    want = small_run(network, loss, optimizer, seed)
+    with told(f"a model of the engine, with your {name} in it,", "it must do all that the docstring says"):
+        with plug({target: function}):
+            got = small_run(network, loss, optimizer, seed)
+        agree(got, want, f"the training loss of a model of the engine with your {name} in it", rtol=1e-4)
+
+
+# he_normal
+
+
+def draw(lesson, shape, rng):
+    with told("he_normal", "`shape` is the pair (n_in, n_out), `rng` a numpy Generator"):
+        W = lesson.he_normal(shape, rng=rng)
+    assert W is not None, "he_normal returned None: is a `return` missing?"
+    assert isinstance(W, np.ndarray), f"he_normal returned a {type(W).__name__}, expected a NumPy array"
+    assert W.shape == shape, f"he_normal({shape}) has shape {W.shape}, expected {shape}: (n_in, n_out)"
+    return W
+
+
+@pytest.mark.hole("he_normal", kind="invariant")
+def test_he_breaks_the_symmetry(lesson, rng):
+    W = draw(lesson, (60, 200), rng).astype(float)
+    assert np.any(W), "all weights are zero: every unit gets the same gradient, and they stay equal for ever"
+    assert np.ptp(W) > 0, (
+        "all weights are equal: every unit then gets the same gradient, and stays equal for ever"
+    )
+    for axis, lines in (("inputs", W), ("units", W.T)):
+        correlations = (
+            np.corrcoef(lines)[np.triu_indices(len(lines), 1)] if np.all(lines.std(1)) else np.ones(1)
+        )
+        assert np.abs(correlations).max() < 0.9, (
+            f"the weights of different {axis} are copies of each other: draw n_in x n_out independent numbers"
+        )
+
+
+@pytest.mark.hole("he_normal", kind="value")
+def test_he_scale(lesson, rng):
+    for n_in, n_out in [(400, 100), (50, 900), (300, 300)]:
+        W = draw(lesson, (n_in, n_out), rng).astype(float)
+        want, found, n = 2 / n_in, (W**2).mean(), W.size
+        causes = {
+            "the variance is 2 / n_out: what counts is how many inputs a unit adds up, n_in = shape[0]": 2
+            / n_out,
+            "2 / n_in is the variance; you used it as the standard deviation (take the square root)": want**2,
+            "1 / n_in would do without the ReLU, which cuts away half: expected 2 / n_in": 1 / n_in,
+            "2 / (n_in + n_out) is Xavier's variance; He's is 2 / n_in": 2 / (n_in + n_out),
+            "the numbers have variance 1: multiply by the standard deviation": 1.0,
+            "the square root of 2 / n_in is the standard deviation; you took the root twice": want**0.5,
+        }
+        for cause, wrong in causes.items():
+            if abs(wrong / want - 1) > 0.2:
+                assert abs(found / wrong - 1) > 0.1, f"the scale of the weights is wrong: {cause}"
+        assert abs(found / want - 1) < 5 * np.sqrt(2 / n), (
+            f"for n_in = {n_in}, n_out = {n_out} the weights have variance {found:.3g}, expected 2 / n_in = {want:.3g}"
+        )
+        assert abs(W.mean()) < 5 * np.sqrt(want / n), f"the weights have mean {W.mean():.3g}, expected 0"
+        fourth = (W**4).mean() / found**2
+        assert abs(fourth - 3) < 0.5, (
+            f"the weights are not normal: E w^4 / (E w^2)^2 is {fourth:.2f}, expected 3 (uniform numbers have 1.8)"
+        )
+
+
+@pytest.mark.hole("he_normal", kind="shape")
+def test_he_is_float32(lesson, rng):
+    for shape in [(3, 5), (4, 1)]:
+        dtype = draw(lesson, shape, rng).dtype
+        assert dtype == np.float32, (
+            f"he_normal returned {dtype}, expected float32: end with .astype(np.float32)"
+        )
+
+
+@pytest.mark.hole("he_normal", kind="step")
+def test_he_draws_from_rng(lesson, rng):
+    seed = int(rng.integers(2**31))
+    one, other = np.random.default_rng(seed), np.random.default_rng(seed)
+    first, again = draw(lesson, (7, 6), one), draw(lesson, (7, 6), other)
+    assert np.array_equal(first, again), (
+        "generators with the same seed gave different weights: draw from `rng`, not from np.random"
+    )
+    assert not np.array_equal(draw(lesson, (7, 6), one), first), (
+        "the same weights twice from one generator: draw from the `rng` that is given, make none of your own"
+    )
+
+
+# Dense.__init__
+
+
+def build(lesson, *sizes, **settings):
+    with told("Dense.__init__", "init wants (n_in, n_out) and rng=rng"):
+        return lesson.Dense(*sizes, **settings)
+
+
+@pytest.mark.hole("Dense.__init__", kind="value")
+def test_dense_holds_what_init_gives(lesson, rng):
+    calls, array = [], rng.standard_normal((4, 3)).astype(np.float32)
+
+    def init(shape, *, rng):
+        calls.append((shape, rng))
+        return array.copy()
+
+    layer = build(lesson, 4, 3, init=init, rng=rng)
+    assert calls, "the function `init` was not called: W must hold init((n_in, n_out), rng=rng)"
+    assert len(calls) == 1, f"`init` was called {len(calls)} times, expected once, for W alone"
+    shape, given = calls[0]
+    assert tuple(shape) == (4, 3), f"init was given the shape {shape}, expected (n_in, n_out) = (4, 3)"
+    assert given is rng, "init was given another generator: pass on the `rng` of the layer"
+    assert isinstance(getattr(layer, "W", None), Tensor), "the layer has no Tensor `W`"
+    agree(layer.W.numpy(), array, "W", {"it is transposed: (n_in, n_out)": array.T})
+
+
+@pytest.mark.hole("Dense.__init__", kind="shape")
+def test_dense_parameters(lesson, rng):
+    layer = build(lesson, 4, 3, rng=rng)
+    for name, shape in {"W": (4, 3), "b": (3,)}.items():
+        p = getattr(layer, name, None)
+        assert isinstance(p, Tensor), (
+            f"{name} is a {type(p).__name__}, expected a Tensor: parameters are Tensors"
+        )
+        assert p.shape == shape, f"{name} has shape {p.shape}, expected {shape}"
+        assert p.dtype == np.float32, f"{name} has dtype {p.dtype}, expected float32 (np.zeros makes float64)"
+        assert p.requires_grad, f"{name} does not require gradients: it would never be trained"
+    assert not layer.b.numpy().any(), "the bias does not start at zero"
+    assert np.ptp(layer.W.numpy()) > 0, "all weights are equal: all units would learn the same for ever"
+    found = [name for name, _ in layer.named_parameters()]
+    assert sorted(found) == ["W", "b"], f"the layer's parameters are {found}, expected W and b alone"
+
+
+@pytest.mark.hole("Dense.__init__", kind="invariant")
+def test_dense_without_bias(lesson, rng):
+    layer = build(lesson, 4, 3, bias=False, rng=rng)
+    assert getattr(layer, "b", 0) is None, "with bias=False the attribute b must be None"
+    assert len(layer.parameters()) == 1, "with bias=False the only parameter is W"
+
+
+@pytest.mark.hole("Dense.__init__", kind="step")
+def test_dense_draws_from_rng(lesson, rng):
+    seed = int(rng.integers(2**31))
+    one, other = np.random.default_rng(seed), np.random.default_rng(seed)
+    first, again = build(lesson, 5, 4, rng=one), build(lesson, 5, 4, rng=other)
+    assert np.array_equal(first.W.numpy(), again.W.numpy()), "the same seed gave different weights: use `rng`"
+    second = build(lesson, 5, 4, rng=one)
+    assert not np.array_equal(first.W.numpy(), second.W.numpy()), (
+        "two layers have the same weights: pass on the generator `rng` that is given, not a new one"
+    )
+    assert first.b is not second.b, "two layers share one bias: make a new Tensor for each layer"
+
+
+@pytest.mark.hole("Dense.__init__", kind="gradient")
+def test_dense_receives_gradients(lesson, rng):
+    layer = build(lesson, 4, 3, rng=rng)
+    layer(Tensor(rng.standard_normal((2, 4)).astype(np.float32))).sum().backward()
+    for name in "Wb":
+        assert getattr(layer, name).grad is not None, (
+            f"no gradient arrives at {name}: it is no leaf of the graph"
+        )
+
+
+@pytest.mark.hole("Dense.__init__", kind="step")
+def test_dense_init_in_the_engine(lesson, rng):
+    check_plugged("minigen.nn:Dense.__init__", vars(lesson.Dense)["__init__"], rng)
+
+
+# Dense.__call__
+
+
+def dense(lesson, W, b):
+    """A layer of the lesson with these parameters."""
+    layer = lesson.Dense(*W.shape, bias=b is not None, rng=np.random.default_rng(0))
+    layer.W, layer.b = W, b
+    return layer
+
+
+def apply(layer, x):
+    n_in, n_out = layer.W.shape
+    hint = "W is (n_in, n_out), so the product is x @ W, without a transpose, and b may be None"
+    with told(f"Dense({n_in}, {n_out}) on x of shape {x.shape}", hint):
+        return layer(x)
+
+
+@pytest.mark.hole("Dense.__call__", kind="value")
+def test_dense_value(lesson, rng):
+    for n, n_in, n_out in [(3, 3, 3), (2, 4, 3), (1, 2, 5), (5, 1, 1)]:
+        x, W, b = (rng.standard_normal(shape) for shape in [(n, n_in), (n_in, n_out), n_out])
+        got = apply(dense(lesson, leaf(W), leaf(b)), leaf(x))
+        is_tensor(got, "the result of the layer")
+        causes = {
+            "the bias is missing": x @ W,
+            "the bias is subtracted": x @ W - b,
+            "it has gone through a ReLU: a dense layer is linear, the curve is a layer of its own": np.maximum(
+                x @ W + b, 0
+            ),
+        }
+        if n == n_in == n_out:
+            causes["W is transposed (the shapes fit only because this W is square)"] = x @ W.T + b
+            causes["b is added to the rows, one number for each example: it has one for each output"] = (
+                x @ W + b[:, None]
+            )
+        agree(got.numpy(), x @ W + b, f"Dense({n_in}, {n_out}) of {n} examples", causes)
+        agree(apply(dense(lesson, leaf(W), leaf(b)), x).numpy(), x @ W + b, "Dense of an array (no Tensor)")
+
+
+@pytest.mark.hole("Dense.__call__", kind="value")
+def test_dense_value_without_bias(lesson, rng):
+    x, W = rng.standard_normal((2, 4)), rng.standard_normal((4, 3))
+    agree(apply(dense(lesson, leaf(W), None), leaf(x)).numpy(), x @ W, "Dense(4, 3, bias=False)")
+
+
+@pytest.mark.hole("Dense.__call__", kind="shape")
+def test_dense_shapes(lesson, rng):
+    W, b = (leaf(rng.standard_normal(shape).astype(np.float32)) for shape in [(4, 3), 3])
+    for shape in [(2, 4), (1, 4), (5, 2, 4), (4,)]:
+        x = leaf(rng.standard_normal(shape).astype(np.float32))
+        y = apply(dense(lesson, W, b), x)
+        is_tensor(y, f"Dense(4, 3) of x {shape}", np.float32)
+        agree(y.numpy(), x.numpy() @ W.numpy() + b.numpy(), f"Dense(4, 3) of x {shape}", rtol=1e-5)
+
+
+@pytest.mark.hole("Dense.__call__", kind="gradient")
+def test_dense_gradient(lesson, rng):
+    arrays = [rng.standard_normal(shape) for shape in [(3, 4), (4, 2), 2]]
+    check_gradients(lambda x, W, b: dense(lesson, W, b)(x), arrays, ["x", "W", "b"], rng, "Dense")
+    check_gradients(lambda x, W: dense(lesson, W, None)(x), arrays[:2], ["x", "W"], rng, "Dense without bias")
+
+
+@pytest.mark.hole("Dense.__call__", kind="invariant")
+def test_dense_uses_and_keeps_its_parameters(lesson, rng):
+    x, W, b = (leaf(rng.standard_normal(shape)) for shape in [(2, 4), (4, 3), 3])
+    before = [t.numpy() for t in (x, W, b)]
+    layer = dense(lesson, W, b)
+    for _ in range(2):
+        agree(apply(layer, x).numpy(), before[0] @ before[1] + before[2], "a second use of the layer")
+    for t, old, name in zip((x, layer.W, layer.b), before, ["x", "W", "b"], strict=True):
+        assert np.array_equal(t.numpy(), old), f"using the layer changed {name}: compute new Tensors (no +=)"
+    layer.W = leaf(2 * before[1])
+    agree(apply(layer, x).numpy(), before[0] @ before[1] * 2 + before[2], "the layer with another W")
+
+
+@pytest.mark.hole("Dense.__call__", kind="step")
+def test_dense_in_the_engine(lesson, rng):
+    check_plugged("minigen.nn:Dense.__call__", vars(lesson.Dense)["__call__"], rng)
+
+
+# ReLU.__call__
+
+
+def rectify(lesson, x):
+    with told("ReLU", "any elementwise expression of x with the value max(x, 0) will do"):
+        y = lesson.ReLU()(x)
+    is_tensor(y, "the result of ReLU")
+    return y
+
+
+@pytest.mark.hole("ReLU.__call__", kind="value")
+def test_relu_value(lesson, rng):
+    for shape in [(3, 4), (7,), (), (2, 3, 4)]:
+        x = np.asarray(rng.standard_normal(shape) + (0.5 if shape == () else 0))
+        if x.size > 1:
+            x.flat[0], x.flat[1], x.flat[2] = 0.0, -100.0, 100.0
+        y, above = rectify(lesson, leaf(x)).numpy(), x > 0
+        right_above = y.shape == x.shape and same(y[above], x[above])
+        assert not (right_above and np.any(y[~above])), "negative numbers must become exactly 0: some do not"
+        wrong_side = "it keeps the negative numbers and drops the positive ones: the sign is the wrong way round"
+        causes = {
+            wrong_side: np.minimum(x, 0),
+            "that is the mask x > 0: multiply it with x": above * 1.0,
+            "the larger of x and 1, expected the larger of x and 0": np.maximum(x, 1),
+        }
+        agree(y, np.maximum(x, 0), f"ReLU of shape {shape}", causes)
+
+
+@pytest.mark.hole("ReLU.__call__", kind="gradient")
+def test_relu_gradient(lesson, rng):
+    x = rng.uniform(0.1, 2, (4, 5)) * rng.choice([-1, 1], (4, 5))
+    x[0, :2] = 1, -1
+    check_gradients(lambda x: rectify(lesson, x), [x], ["x"], rng, "ReLU")
+    zero = leaf(np.zeros(3))
+    rectify(lesson, zero).backward(np.ones(3))
+    at_zero = np.asarray(zero.grad)
+    assert np.all((at_zero >= 0) & (at_zero <= 1)), (
+        f"the gradient at x = 0 is {at_zero}, expected it in [0, 1]"
+    )
+
+
+@pytest.mark.hole("ReLU.__call__", kind="shape")
+def test_relu_dtype(lesson, rng):
+    x = leaf(rng.standard_normal((2, 3)).astype(np.float32))
+    y = rectify(lesson, x)
+    is_tensor(y, "ReLU of a float32 Tensor", np.float32)
+    assert y.shape == x.shape, f"ReLU changed the shape from {x.shape} to {y.shape}: it is elementwise"
+
+
+@pytest.mark.hole("ReLU.__call__", kind="invariant")
+def test_relu_leaves_x_alone(lesson, rng):
+    x = leaf(rng.standard_normal((5, 6)))
+    before = x.numpy()
+    y, z = rectify(lesson, x), rectify(lesson, x * -1.0)
+    assert np.array_equal(x.numpy(), before), "ReLU changed x in place: backward and others still need it"
+    agree(y.numpy() - z.numpy(), before, "relu(x) - relu(-x), which must be x")
+
+
+@pytest.mark.hole("ReLU.__call__", kind="step")
+def test_relu_in_the_engine(lesson, rng):
+    check_plugged("minigen.nn:ReLU.__call__", vars(lesson.ReLU)["__call__"], rng)
+
+
+# cross_entropy
+
+
+def log_softmax(l):
+    top = l.max(axis=-1, keepdims=True)
+    return l - top - np.log(np.exp(l - top).sum(axis=-1, keepdims=True))
+
+
+def reference_entropy(logits, labels):
+    logits = np.asarray(logits, float)
+    return -log_softmax(logits)[np.arange(len(labels)), labels].mean()
+
+
+def entropy(lesson, logits, labels):
+    with (
+        told("cross_entropy", "pick one logit in each row: logits[np.arange(N), labels]"),
+        np.errstate(all="ignore"),
+    ):
+        loss = lesson.cross_entropy(logits, labels)
+    is_tensor(loss, "the loss")
+    assert loss.shape == (), (
+        f"the loss has shape {loss.shape}, expected one number, shape (): average over the examples"
+    )
+    return loss
+
+
+def entropy_causes(logits, labels):
+    """What typical mistakes make of moderate logits."""
+    n, k = logits.shape
+    rows, log_p = np.arange(n), log_softmax(logits)
+    p = np.exp(log_p)
+    one_hot = np.eye(k)[labels]
+    mean = -log_p[rows, labels].mean()
+    across = np.exp(logits) / np.exp(logits).sum(axis=0)
+    return {
+        "softmax was applied twice: log_softmax of something that is a (log-)probability already": (
+            -log_softmax(p)[rows, labels].mean()
+        ),
+        "the losses of the examples are summed: average them, or the step grows with the batch": mean * n,
+        "it is averaged over the N x K entries: divide by the N examples only": mean / k,
+        "the sign is wrong: the loss is minus the log-probability": -mean,
+        "the softmax runs over the examples (axis 0) instead of the classes (axis 1)": (
+            -np.log(across)[rows, labels].mean()
+        ),
+        "the logarithm is missing: that is the probability": -p[rows, labels].mean(),
+        "the logarithm is missing: that is the probability ": 1 - p[rows, labels].mean(),
+        "it is in bits: nats need the natural logarithm": mean / np.log(2),
+        "the normaliser log(sum(exp(logits))) is missing": -logits[rows, labels].mean(),
+        "it lacks the minus-the-label's-logit: that is the mean of logsumexp alone": (logits - log_p)[
+            :, 0
+        ].mean(),
+        "every class counts, not the label's alone: logits[:, labels] pairs all examples with all labels": (
+            -log_p[:, labels].mean()
+        ),
+        "the other classes got a term log(1 - p) each: that is binary cross-entropy": (
+            -(one_hot * log_p + (1 - one_hot) * np.log1p(-p)).sum(axis=1).mean()
+        ),
+    }
+
+
+@pytest.mark.hole("cross_entropy", kind="value")
+def test_entropy_value(lesson, rng):
+    for n, k in [(5, 4), (1, 3), (4, 4), (7, 2)]:
+        logits, labels = 2 * rng.standard_normal((n, k)), rng.integers(0, k, n)
+        for dtype in (np.int64, np.uint8):
+            got = entropy(lesson, leaf(logits), labels.astype(dtype)).numpy()
+            causes = entropy_causes(logits, labels) if n == 5 else {}
+            agree(got, reference_entropy(logits, labels), f"the cross-entropy of {n} examples", causes)
+
+
+@pytest.mark.hole("cross_entropy", kind="value")
+def test_entropy_of_zero_logits(lesson, rng):
+    for k in (10, 2, 3):
+        got = entropy(lesson, leaf(np.zeros((6, k))), rng.integers(0, k, 6)).numpy()
+        agree(
+            got,
+            np.log(k),
+            f"the loss at zero logits, which must be ln {k} (all {k} classes equally probable)",
+        )
+
+
+@pytest.mark.hole("cross_entropy", kind="invariant")
+def test_entropy_of_large_logits(lesson):
+    rows = np.array([[1000.0, 0, -1000], [1000, 0, -1000], [-1000, -1000, -1001], [0, 1000, 999]])
+    labels = np.array([0, 2, 2, 1])
+    one_hot = np.eye(3)[labels]
+    hint = "subtract each row's largest logit before exp, and take no log of a probability that may be 0"
+    for dtype in (np.float64, np.float32):
+        logits = leaf(rows.astype(dtype))
+        loss = entropy(lesson, logits, labels)
+        want = reference_entropy(rows, labels)
+        assert np.isfinite(loss.item()), (
+            f"the loss is {loss.item()} for logits of +-1000, expected {want:.2f}: {hint}"
+        )
+        agree(loss.numpy(), want, f"the loss for logits of +-1000 ({hint})", rtol=1e-5)
+        with np.errstate(all="ignore"):
+            loss.backward()
+        g = np.asarray(logits.grad)
+        assert np.isfinite(g).all(), f"the gradient holds NaN or infinity for logits of +-1000: {hint}"
+        agree(g, (np.exp(log_softmax(rows)) - one_hot) / 4, "the gradient for logits of +-1000", rtol=1e-4)
+
+
+@pytest.mark.hole("cross_entropy", kind="gradient")
+def test_entropy_gradient(lesson, rng):
+    logits, labels = rng.standard_normal((4, 3)), rng.integers(0, 3, 4)
+    check_gradients(lambda l: entropy(lesson, l, labels), [logits], ["the logits"], rng, "cross_entropy")
+    t = leaf(logits)
+    entropy(lesson, t, labels).backward()
+    want = (np.exp(log_softmax(logits)) - np.eye(3)[labels]) / 4
+    agree(t.grad, want, "the gradient, which must be (softmax - one-hot) / N")
+
+
+@pytest.mark.hole("cross_entropy", kind="shape")
+def test_entropy_dtype(lesson, rng):
+    logits, labels = (
+        leaf(rng.standard_normal((4, 3)).astype(np.float32)),
+        rng.integers(0, 3, 4).astype(np.uint8),
+    )
+    before = logits.numpy(), labels.copy()
+    loss = entropy(lesson, logits, labels)
+    is_tensor(loss, "the loss of float32 logits", np.float32)
+    loss.backward()
+    assert logits.grad.dtype == np.float32, f"the gradient has dtype {logits.grad.dtype}, expected float32"
+    assert np.array_equal(logits.numpy(), before[0]), "cross_entropy changed the logits in place"
+    assert np.array_equal(labels, before[1]), "cross_entropy changed the labels in place"
+
+
+@pytest.mark.hole("cross_entropy", kind="invariant")
+def test_entropy_of_shifted_logits(lesson, rng):
+    logits, labels = rng.standard_normal((5, 4)), rng.integers(0, 4, 5)
+    shift = 400 * rng.choice([-1, 1], (5, 1))
+    one, other = (entropy(lesson, leaf(l), labels).numpy() for l in (logits, logits + shift))
+    agree(other, one, "the loss after adding a number to each row (softmax does not see it)", rtol=1e-8)
+
+
+@pytest.mark.hole("cross_entropy", kind="step")
+def test_entropy_in_the_engine(lesson, rng):
+    check_plugged("minigen.nn.losses:cross_entropy", lesson.cross_entropy, rng)
+
+
+# bce_with_logits
+
+
+def reference_bce(l, t):
+    return (np.logaddexp(0, l) - t * l).sum() / len(l)
+
+
+def bce(lesson, logits, targets):
+    with (
+        told("bce_with_logits", "logits are a Tensor and targets an array of the same shape"),
+        np.errstate(all="ignore"),
+    ):
+        loss = lesson.bce_with_logits(logits, targets)
+    is_tensor(loss, "the loss")
+    assert loss.shape == (), (
+        f"the loss has shape {loss.shape}, expected one number, shape (): sum, then divide by N"
+    )
+    return loss
+
+
+def bce_causes(l, t):
+    """What typical mistakes make of moderate logits."""
+    want, s, n = reference_bce(l, t), 1 / (1 + np.exp(-l)), len(l)
+    twice = 1 / (1 + np.exp(-s))
+    return {
+        "it is averaged over the features too: sum over features, average over the N examples only": want
+        * n
+        / l.size,
+        "it is summed over the examples too: divide by N": want * n,
+        "the sign is wrong: the loss is minus the log-probability": -want,
+        "the targets are the wrong way round: t belongs to log(s), 1 - t to log(1 - s)": reference_bce(
+            l, 1 - t
+        ),
+        "the term of the zeros, -(1 - t) log(1 - s), is missing": -(t * np.log(s)).sum() / n,
+        "the term of the ones, -t log(s), is missing": -((1 - t) * np.log(1 - s)).sum() / n,
+        "the sigmoid was applied twice": -(t * np.log(twice) + (1 - t) * np.log(1 - twice)).sum() / n,
+        "the targets were rounded to 0 or 1: anything between is a target too": reference_bce(l, np.round(t)),
+        "it is divided by N twice": want / n,
+        "log(1 + exp(l)) without - l t: the target plays no role": np.logaddexp(0, l).sum() / n,
+        "log(1 + exp(|l|)) in place of log(1 + exp(-|l|))": (
+            (np.maximum(l, 0) - l * t + np.log1p(np.exp(np.abs(l)))).sum() / n
+        ),
+    }
+
+
+@pytest.mark.hole("bce_with_logits", kind="value")
+def test_bce_value(lesson, rng):
+    for shape in [(5, 3), (4, 2, 3), (6,), (1, 4)]:
+        logits, targets = 2 * rng.standard_normal(shape), rng.random(shape)
+        causes = bce_causes(logits, targets) if shape == (5, 3) else {}
+        for given in (targets, Tensor(targets)):
+            got = bce(lesson, leaf(logits), given).numpy()
+            agree(got, reference_bce(logits, targets), f"the binary cross-entropy of shape {shape}", causes)
+        ones = np.round(targets)
+        got = bce(lesson, leaf(logits), ones).numpy()
+        agree(got, reference_bce(logits, ones), f"the binary cross-entropy of targets 0 and 1, shape {shape}")
+
+
+@pytest.mark.hole("bce_with_logits", kind="value")
+def test_bce_of_zero_logits(lesson, rng):
+    for n, d in [(6, 1), (3, 5)]:
+        got = bce(lesson, leaf(np.zeros((n, d))), rng.random((n, d))).numpy()
+        agree(got, d * np.log(2), f"the loss of {d} features at zero logits, which must be {d} ln 2")
+
+
+@pytest.mark.hole("bce_with_logits", kind="invariant")
+def test_bce_of_large_logits(lesson):
+    l = np.array([[1000.0, 1000], [-1000, -1000], [1000, -1000], [90, -90], [30, -30]])
+    t = np.array([[1.0, 0], [0, 1], [0.5, 0.25], [0, 1], [1, 0]])
+    hint = "log(sigmoid(l)) and exp(l) fail there; use max(l, 0) - l t + log(1 + exp(-|l|))"
+    for dtype in (np.float64, np.float32):
+        logits = leaf(l.astype(dtype))
+        loss = bce(lesson, logits, t.astype(dtype))
+        want = reference_bce(l, t)
+        assert np.isfinite(loss.item()), (
+            f"the loss is {loss.item()} for logits of +-1000, expected {want:.2f}: {hint}"
+        )
+        agree(loss.numpy(), want, f"the loss for logits of +-1000 ({hint})", rtol=1e-5)
+        with np.errstate(all="ignore"):
+            loss.backward()
+        g = np.asarray(logits.grad)
+        assert np.isfinite(g).all(), f"the gradient holds NaN or infinity for logits of +-1000: {hint}"
+        agree(g, (np.exp(-np.logaddexp(0, -l)) - t) / len(l), "the gradient for logits of +-1000", rtol=1e-5)
+
+
+@pytest.mark.hole("bce_with_logits", kind="gradient")
+def test_bce_gradient(lesson, rng):
+    logits, targets = rng.standard_normal((4, 3)), rng.random((4, 3))
+    check_gradients(lambda l: bce(lesson, l, targets), [logits], ["the logits"], rng, "bce_with_logits")
+
+
+@pytest.mark.hole("bce_with_logits", kind="shape")
+def test_bce_dtype(lesson, rng):
+    logits, targets = (rng.random((4, 3)).astype(np.float32) for _ in range(2))
+    t, before = leaf(logits), targets.copy()
+    loss = bce(lesson, t, targets)
+    is_tensor(loss, "the loss of float32 logits", np.float32)
+    loss.backward()
+    assert t.grad.dtype == np.float32, f"the gradient has dtype {t.grad.dtype}, expected float32"
+    assert np.array_equal(t.numpy(), logits), "bce_with_logits changed the logits in place"
+    assert np.array_equal(targets, before), "bce_with_logits changed the targets in place"
+
+
+@pytest.mark.hole("bce_with_logits", kind="step")
+def test_bce_in_the_engine(lesson, rng):
+    check_plugged(
+        "minigen.nn.losses:bce_with_logits",
+        lesson.bce_with_logits,
+        rng,
+        loss=lambda logits, labels: nn.bce_with_logits(logits, np.eye(3, dtype=np.float32)[labels]),
+    )
+
+
+# The update rules
+
+
+def optimizer(lesson, name, **settings):
+    """An optimiser of the lesson, for a parameter that plays no role: `update` is called by hand."""
+    return getattr(lesson, name)([leaf(np.zeros(1))], **settings)
+
+
+def update(opt, *args):
+    name = f"{type(opt).__name__}.update"
+    says = "the arrays are 1-D and all of one size; the settings (lr, ...) are attributes of self"
+    with told(name, says), np.errstate(all="ignore"):
+        opt.update(*args)
+
+
+def path(opt, rule, gradients, lrs, start, counted):
+    """(weights and states after each step: the learner's, the rule's); the rule works on copies, in float64."""
+    mine, true, found, wanted = [a.copy() for a in start], [a.copy() for a in start], [], []
+    for t, (g, lr) in enumerate(zip(gradients, lrs, strict=True), 1):
+        opt.lr = lr
+        w, *state = mine
+        update(opt, w, g.copy(), *state, *([t] if counted else []))
+        true = rule(opt, t, g, *true)
+        found.append(np.array(mine))
+        wanted.append(np.array(true))
+    return np.array(found), np.array(wanted)
+
+
+def check_rule(lesson, rng, name, rule, wrong, states, counted=False, **settings):
+    """Five steps against the rule; `wrong`: cause -> what a mistaken rule would do."""
+    gradients = rng.standard_normal((5, 6))
+    gradients[:, 0] *= 1e-3
+    lrs = 0.1 * rng.uniform(0.5, 2, 5)
+    weights = rng.standard_normal(6)
+    resumed = [rng.uniform(0.5, 1, 6) for _ in states]
+    for start in ([weights, *(np.zeros(6) for _ in states)], [weights, *resumed]):
+        opt = optimizer(lesson, name, lr=0.1, **settings)
+        found, wanted = path(opt, rule, gradients, lrs, start, counted)
+        for cause, mistaken in wrong.items():
+            _, other = path(Silent(opt), mistaken, gradients, lrs, start, counted)
+            if same(found[:, 0], other[:, 0], 1e-7) and not same(wanted[:, 0], other[:, 0], 1e-6):
+                raise AssertionError(f"the weights after {name}.update are wrong: {cause}")
+        for t in range(5):
+            for k, what in enumerate(["the weights", *(f"the state {s}" for s in states)]):
+                agree(found[t, k], wanted[t, k], f"{what} after step {t + 1} of {name}.update", rtol=1e-7)
+
+
+class Silent:
+    """The settings of an optimiser, with an update that does nothing."""
+
+    def __init__(self, opt):
+        vars(self).update({k: v for k, v in vars(opt).items() if k != "_lr"}, lr=opt.lr)
+
+    def update(self, *args):
+        pass
+
+
+def check_in_place(lesson, rng, name, states, counted=False, **settings):
+    """w and the states change in their own arrays, g does not."""
+    opt = optimizer(lesson, name, lr=0.1, **settings)
+    for dtype in (np.float64, np.float32):
+        w, g = (rng.standard_normal(5).astype(dtype) for _ in range(2))
+        state = [np.full(5, 0.5, dtype) for _ in states]
+        before = w.copy(), g.copy()
+        update(opt, w, g, *state, *([1] if counted else []))
+        assert not np.array_equal(w, before[0]), (
+            f"{name}.update left w as it was: `w = w - ...` only makes a new array; write into the one that is given "
+            "(w -= ..., or w[...] = ...)"
+        )
+        assert np.array_equal(g, before[1]), (
+            f"{name}.update changed g: compute what you need of it in new arrays"
+        )
+        for array, label in zip(state, states, strict=True):
+            assert np.any(array != 0.5), (
+                f"{name}.update left {label} as it was: `{label} = ...` only makes a new array, and the next step "
+                f"starts from the old one; write into the array that is given ({label} *= ..., {label} += ...)"
+            )
+
+
+def check_stretches(lesson, rng, name, states, counted=False, **settings):
+    """Two stretches of parameters, stepped alternately by one optimiser, as if each were alone."""
+    whole, gradients = rng.standard_normal(6), rng.standard_normal((3, 6))
+    results = []
+    for parts in ([slice(0, 6)], [slice(0, 2), slice(2, 6)]):
+        opt, w, state = (
+            optimizer(lesson, name, lr=0.1, **settings),
+            whole.copy(),
+            [np.zeros(6) for _ in states],
+        )
+        for t, g in enumerate(gradients, 1):
+            for part in parts:
+                update(opt, w[part], g[part].copy(), *(s[part] for s in state), *([t] if counted else []))
+        results.append(w)
+    agree(
+        results[1],
+        results[0],
+        f"two stretches of parameters that share one {name} (update is called once for each stretch in every step: "
+        "keep nothing on self between calls)",
+    )
+
+
+def sgd(opt, t, g, w, v, sign=1, keep=0, gain=1.0, look=None):
+    v = opt.momentum * v + gain * g if not keep else g + opt.momentum * g
+    step = g + opt.momentum * v if (opt.nesterov if look is None else look) else v
+    return w - sign * opt.lr * step, v
+
+
+SGD_MISTAKES = {
+    "it goes uphill: the step is against the gradient, w - lr v": lambda o, *a: sgd(o, *a, sign=-1),
+    "the momentum is missing: the step is lr g alone": lambda o, t, g, w, v: (
+        w - o.lr * g,
+        o.momentum * v + g,
+    ),
+    "the new gradient is weighed with 1 - momentum: here v <- momentum v + g": (
+        lambda o, *a: sgd(o, *a, gain=1 - o.momentum)
+    ),
+    "the step uses the velocity from before this gradient: update v first": (
+        lambda o, t, g, w, v: (w - o.lr * v, o.momentum * v + g)
+    ),
+    "the momentum has the wrong sign: old steps are taken back": (
+        lambda o, t, g, w, v: (w - o.lr * (g - o.momentum * v), g - o.momentum * v)
+    ),
+    "v piles up without being multiplied by momentum": lambda o, t, g, w, v: (w - o.lr * (v + g), v + g),
+    "the learning rate is missing": lambda o, t, g, w, v: (w - (o.momentum * v + g), o.momentum * v + g),
+    "momentum and 1 are swapped: v <- momentum v + g": (
+        lambda o, t, g, w, v: (w - o.lr * (v + o.momentum * g), v + o.momentum * g)
+    ),
+}
+
+
+@pytest.mark.hole("SGD.update", kind="step")
+def test_sgd_in_place(lesson, rng):
+    check_in_place(lesson, rng, "SGD", ["v"], momentum=0.9)
+    check_stretches(lesson, rng, "SGD", ["v"], momentum=0.9)
+
+
+@pytest.mark.hole("SGD.update", kind="value")
+def test_sgd_value(lesson, rng):
+    check_rule(lesson, rng, "SGD", sgd, SGD_MISTAKES, ["v"], momentum=0.7)
+    plain = {
+        "it goes uphill: the step is against the gradient, w - lr v": SGD_MISTAKES[next(iter(SGD_MISTAKES))]
+    }
+    opt = optimizer(lesson, "SGD", lr=0.1)
+    w, g = rng.standard_normal((2, 4))
+    found, wanted = path(opt, sgd, g[None], [0.5], [w, np.zeros(4)], False)
+    agree(
+        found[:, 0],
+        wanted[:, 0],
+        "one step of SGD without momentum, w - lr g",
+        {next(iter(plain)): w + 0.5 * g},
+    )
+
+
+@pytest.mark.hole("SGD.update", kind="value")
+def test_sgd_nesterov(lesson, rng):
+    wrong = {
+        "self.nesterov was not looked at: then the step is lr (g + momentum v)": lambda o, *a: sgd(
+            o, *a, look=False
+        ),
+        "with self.nesterov the step adds momentum times v, not v": (
+            lambda o, t, g, w, v: (w - o.lr * (g + o.momentum * v + g), o.momentum * v + g)
+        ),
+    }
+    check_rule(lesson, rng, "SGD", sgd, wrong, ["v"], momentum=0.7, nesterov=True)
+
+
+@pytest.mark.hole("SGD.update", kind="invariant")
+def test_sgd_momentum_accumulates(lesson, rng):
+    opt, g = optimizer(lesson, "SGD", lr=1.0, momentum=0.5), rng.standard_normal(3)
+    w, v, seen = np.zeros(3), np.zeros(3), []
+    for _ in range(30):
+        before = w.copy()
+        update(opt, w, g.copy(), v)
+        seen.append(before - w)
+    agree(seen[1], 1.5 * g, "the second step along the same gradient g, which must be (1 + momentum) lr g")
+    agree(
+        seen[-1],
+        2 * g,
+        "the step after many equal gradients g, which must be lr g / (1 - momentum)",
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.hole("SGD.update", kind="step")
+def test_sgd_in_the_engine(lesson, rng):
+    for settings in ({"momentum": 0.9}, {}, {"momentum": 0.5, "nesterov": True, "weight_decay": 0.1}):
+        rule = vars(lesson.SGD)["update"]
+        check_plugged(
+            "minigen.optim:SGD.update", rule, rng, optimizer=lambda p, s=settings: optim.SGD(p, 0.1, **s)
+        )
+
+
+def rmsprop(opt, t, g, w, s, sign=1, alpha=None, power=2):
+    alpha = opt.alpha if alpha is None else alpha
+    s = alpha * s + (1 - alpha) * np.abs(g) ** power
+    return w - sign * opt.lr * g / (np.sqrt(s) + opt.eps), s
+
+
+RMSPROP_MISTAKES = {
+    "it goes uphill: w minus the step": lambda o, *a: rmsprop(o, *a, sign=-1),
+    "alpha and 1 - alpha are swapped": lambda o, *a: rmsprop(o, *a, alpha=1 - o.alpha),
+    "g is not squared in s: s averages g^2": lambda o, *a: rmsprop(o, *a, power=1),
+    "the square root is missing": (
+        lambda o, t, g, w, s: (w - o.lr * g / (rmsprop(o, t, g, w, s)[1] + o.eps), rmsprop(o, t, g, w, s)[1])
+    ),
+    "eps is inside the square root: expected sqrt(s) + eps": (
+        lambda o, t, g, w, s: (
+            w - o.lr * g / np.sqrt(rmsprop(o, t, g, w, s)[1] + o.eps),
+            rmsprop(o, t, g, w, s)[1],
+        )
+    ),
+    "the step uses s from before this gradient: update s first": (
+        lambda o, t, g, w, s: (w - o.lr * g / (np.sqrt(s) + o.eps), rmsprop(o, t, g, w, s)[1])
+    ),
+    "the new g^2 is added in full: weigh it with 1 - alpha": (
+        lambda o, t, g, w, s: (
+            w - o.lr * g / (np.sqrt(o.alpha * s + g**2) + o.eps),
+            o.alpha * s + g**2,
+        )
+    ),
+    "s adds up all g^2 (that is AdaGrad): multiply the old s by alpha": (
+        lambda o, t, g, w, s: (w - o.lr * g / (np.sqrt(s + g**2) + o.eps), s + g**2)
+    ),
+    "eps is missing: 0 / 0 where no gradient has come yet": (
+        lambda o, t, g, w, s: (w - o.lr * g / np.sqrt(rmsprop(o, t, g, w, s)[1]), rmsprop(o, t, g, w, s)[1])
+    ),
+    "the bias of s is corrected: that is Adam's, RMSProp has no such correction": (
+        lambda o, t, g, w, s: (
+            w - o.lr * g / (np.sqrt(rmsprop(o, t, g, w, s)[1] / (1 - o.alpha**t)) + o.eps),
+            rmsprop(o, t, g, w, s)[1],
+        )
+    ),
+}
+
+
+@pytest.mark.hole("RMSProp.update", kind="step")
+def test_rmsprop_in_place(lesson, rng):
+    check_in_place(lesson, rng, "RMSProp", ["s"])
+    check_stretches(lesson, rng, "RMSProp", ["s"])
+
+
+@pytest.mark.hole("RMSProp.update", kind="value")
+def test_rmsprop_value(lesson, rng):
+    check_rule(lesson, rng, "RMSProp", rmsprop, RMSPROP_MISTAKES, ["s"], alpha=0.8, eps=0.03)
+    check_rule(lesson, rng, "RMSProp", rmsprop, RMSPROP_MISTAKES, ["s"], alpha=0.99, eps=1e-8)
+
+
+@pytest.mark.hole("RMSProp.update", kind="invariant")
+def test_rmsprop_first_step(lesson, rng):
+    opt = optimizer(lesson, "RMSProp", lr=0.1, alpha=0.75, eps=1e-12)
+    g = np.array([1e-3, -1.0, 50.0])
+    w, s = np.zeros(3), np.zeros(3)
+    update(opt, w, g.copy(), s)
+    agree(
+        w, -0.2 * np.sign(g), "the first step, lr sign(g) / sqrt(1 - alpha) whatever the size of g", rtol=1e-6
+    )
+    w, s = np.zeros(3), np.zeros(3)
+    update(opt, w, np.zeros(3), s)
+    assert np.isfinite(w).all(), "a zero gradient gives NaN: eps belongs in the denominator"
+
+
+@pytest.mark.hole("RMSProp.update", kind="step")
+def test_rmsprop_in_the_engine(lesson, rng):
+    for settings in ({}, {"alpha": 0.9, "eps": 1e-3, "weight_decay": 0.1}):
+        rule = vars(lesson.RMSProp)["update"]
+        check_plugged(
+            "minigen.optim:RMSProp.update",
+            rule,
+            rng,
+            optimizer=lambda p, s=settings: optim.RMSProp(p, 0.01, **s),
+        )
+
+
+def adam(opt, t, g, w, m, v, sign=1, betas=None, power=2, correct=(True, True), inside=False, fresh=1.0):
+    b1, b2 = betas or (opt.beta1, opt.beta2)
+    m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) ** fresh * np.abs(g) ** power
+    mh = m / (1 - b1**t) if correct[0] else m
+    vh = v / (1 - b2**t) if correct[1] else v
+    root = np.sqrt(vh + opt.eps) if inside else np.sqrt(vh) + opt.eps
+    return w - sign * opt.lr * mh / root, m, v
+
+
+def corrected_in_place(o, t, g, w, m, v):
+    m, v = o.beta1 * m + (1 - o.beta1) * g, o.beta2 * v + (1 - o.beta2) * g**2
+    m, v = m / (1 - o.beta1**t), v / (1 - o.beta2**t)
+    return w - o.lr * m / (np.sqrt(v) + o.eps), m, v
+
+
+def adam_late(o, t, g, w, m, v):
+    """The counter one too high."""
+    return adam(o, t + 1, g, w, m, v)
+
+
+def adam_before(o, t, g, w, m, v):
+    """A step along the moments from before this gradient."""
+    mh, vh = m / (1 - o.beta1**t), v / (1 - o.beta2**t)
+    return (w - o.lr * mh / (np.sqrt(vh) + o.eps), *adam(o, t, g, w, m, v)[1:])
+
+
+def adam_rootless(o, t, g, w, m, v):
+    _, m, v = adam(o, t, g, w, m, v)
+    return w - o.lr * (m / (1 - o.beta1**t)) / (v / (1 - o.beta2**t) + o.eps), m, v
+
+
+def adam_linear(o, t, g, w, m, v):
+    _, m, v = adam(o, t, g, w, m, v)
+    return w - o.lr * (m / (1 - o.beta1 * t)) / (np.sqrt(v / np.abs(1 - o.beta2 * t)) + o.eps), m, v
+
+
+def adam_hat_eps(o, t, g, w, m, v):
+    _, m, v = adam(o, t, g, w, m, v)
+    return w - o.lr * np.sqrt(1 - o.beta2**t) / (1 - o.beta1**t) * m / (np.sqrt(v) + o.eps), m, v
+
+
+def adam_g(o, t, g, w, m, v):
+    _, m, v = adam(o, t, g, w, m, v)
+    return w - o.lr * g / (np.sqrt(v / (1 - o.beta2**t)) + o.eps), m, v
+
+
+ADAM_MISTAKES = {
+    "it goes uphill: w minus the step": lambda o, *a: adam(o, *a, sign=-1),
+    "the bias correction is missing: divide m by 1 - beta1^t and v by 1 - beta2^t": (
+        lambda o, *a: adam(o, *a, correct=(False, False))
+    ),
+    "the bias of v is not corrected": lambda o, *a: adam(o, *a, correct=(True, False)),
+    "the bias of m is not corrected": lambda o, *a: adam(o, *a, correct=(False, True)),
+    "beta1 and beta2 are swapped": lambda o, *a: adam(o, *a, betas=(o.beta2, o.beta1)),
+    "beta and 1 - beta are swapped in both averages": (
+        lambda o, *a: adam(o, *a, betas=(1 - o.beta1, 1 - o.beta2))
+    ),
+    "g is not squared in v: v averages g^2": lambda o, *a: adam(o, *a, power=1),
+    "eps is inside the square root: expected sqrt(v') + eps": lambda o, *a: adam(o, *a, inside=True),
+    "the square root is missing": adam_rootless,
+    "the step counter is one too high: t is 1 at the first step already": adam_late,
+    "the power is a product: 1 - beta ** t, not 1 - beta * t": adam_linear,
+    "the moments are corrected in place, so the next step corrects them again: m' and v' are new arrays": (
+        corrected_in_place
+    ),
+    "the step uses the moments from before this gradient: update m and v first": adam_before,
+    "eps stands beside the uncorrected sqrt(v): expected sqrt(v') + eps": adam_hat_eps,
+    "the step has g in the place of m': that is RMSProp": adam_g,
+    "the new gradient is added in full to m: weigh it with 1 - beta1": (
+        lambda o, t, g, w, m, v: (
+            w
+            - o.lr
+            * ((o.beta1 * m + g) / (1 - o.beta1**t))
+            / (np.sqrt(adam(o, t, g, w, m, v)[2] / (1 - o.beta2**t)) + o.eps),
+            o.beta1 * m + g,
+            adam(o, t, g, w, m, v)[2],
+        )
+    ),
+}
+
+
+@pytest.mark.hole("Adam.update", kind="step")
+def test_adam_in_place(lesson, rng):
+    check_in_place(lesson, rng, "Adam", ["m", "v"], counted=True)
+    check_stretches(lesson, rng, "Adam", ["m", "v"], counted=True)
+
+
+@pytest.mark.hole("Adam.update", kind="value")
+def test_adam_value(lesson, rng):
+    states = ["m", "v"]
+    check_rule(lesson, rng, "Adam", adam, ADAM_MISTAKES, states, True, beta1=0.7, beta2=0.9, eps=0.03)
+    check_rule(lesson, rng, "Adam", adam, ADAM_MISTAKES, states, True)
+
+
+@pytest.mark.hole("Adam.update", kind="invariant")
+def test_adam_first_step(lesson, rng):
+    g = np.array([1e-3, -1e-3, 1.0, -50.0])
+    opt = optimizer(lesson, "Adam", lr=0.1, eps=1e-12)
+    w, m, v = np.zeros((3, 4))
+    update(opt, w, g.copy(), m, v, 1)
+    agree(w, -0.1 * np.sign(g), "the first step, which must be lr sign(g) whatever the size of g", rtol=1e-6)
+    w, m, v = np.zeros((3, 4))
+    update(opt, w, np.zeros(4), m, v, 1)
+    assert np.isfinite(w).all(), "a zero gradient gives NaN: eps belongs in the denominator"
+
+
+@pytest.mark.hole("Adam.update", kind="invariant")
+def test_adam_does_not_see_the_scale(lesson, rng):
+    gradients, results = rng.standard_normal((4, 5)), []
+    for factor in (1.0, 1000.0):
+        opt, (w, m, v) = optimizer(lesson, "Adam", lr=0.1, eps=1e-12), np.zeros((3, 5))
+        for t, g in enumerate(gradients, 1):
+            update(opt, w, factor * g, m, v, t)
+        results.append(w)
+    agree(
+        results[1],
+        results[0],
+        "the path with all gradients times 1000 (Adam divides by their size)",
+        rtol=1e-6,
+    )
+
+
+@pytest.mark.hole("Adam.update", kind="step")
+def test_adam_uses_t(lesson, rng):
+    opt, (w, m, v), g = optimizer(lesson, "Adam", lr=0.1), np.zeros((3, 4)), rng.standard_normal(4)
+    update(opt, w, g.copy(), m, v, 1000)
+    want = adam(opt, 1000, g, *np.zeros((3, 4)))[0]
+    agree(
+        w,
+        want,
+        "a step with t = 1000 by a new optimiser (use the t that is given, not a counter of your own)",
+    )
+
+
+@pytest.mark.hole("Adam.update", kind="step")
+def test_adam_in_the_engine(lesson, rng):
+    for make in (
+        lambda p: optim.Adam(p, 0.05, weight_decay=0.1),
+        lambda p: optim.AdamW(p, 0.05, weight_decay=0.1),
+    ):
+        check_plugged("minigen.optim:Adam.update", vars(lesson.Adam)["update"], rng, optimizer=make)
+
+
+# error_rate
+
+
+def error_of(lesson, logits, labels):
+    with told("error_rate", "a Tensor has the method argmax(axis=...), which gives a plain array"):
+        found = lesson.error_rate(Tensor(np.asarray(logits, np.float32)), labels)
+    assert found is not None, "error_rate returned None: is a `return` missing?"
+    assert isinstance(found, float | np.floating), (
+        f"error_rate returned a {type(found).__name__} {found!r}, expected a float: the mean over the examples"
+    )
+    return float(found)
+
+
+@pytest.mark.hole("error_rate", kind="value")
+def test_error_rate_value(lesson, rng):
+    for n, k in [(8, 8), (200, 5), (3, 10), (1, 3)]:
+        logits = rng.standard_normal((n, k)) - 5
+        labels = np.where(rng.random(n) < 0.6, logits.argmax(1), rng.integers(0, k, n)).astype(np.uint8)
+        if n == k:
+            labels[:3] = (logits.argmax(1)[:3] + 1) % k
+        want = float(np.mean(logits.argmax(1) != labels))
+        causes = {
+            "that is the accuracy: count where the prediction differs from the label": 1 - want,
+            "it is in percent: expected a fraction between 0 and 1": 100 * want,
+            "it is a count: divide by the number of examples": n * want,
+            "it takes the smallest logit, expected the largest": float(np.mean(logits.argmin(1) != labels)),
+            "it divides by the number of classes, not of examples": n * want / k,
+        }
+        if n == k:
+            causes["argmax runs over the examples (axis 0), expected over the classes (axis 1)"] = float(
+                np.mean(logits.argmax(0) != labels)
+            )
+        agree(error_of(lesson, logits, labels), want, f"the error rate of {n} examples", causes)
+
+
+@pytest.mark.hole("error_rate", kind="invariant")
+def test_error_rate_extremes(lesson, rng):
+    for labels in (rng.integers(0, 4, 6), np.array([3, 2, 1, 0, 0, 0], np.uint8)):
+        right = np.full((6, 4), -3.0)
+        right[np.arange(6), labels] = -1
+        agree(error_of(lesson, right, labels), 0.0, "the error rate when every largest logit is the label's")
+        agree(
+            error_of(lesson, -right, labels), 1.0, "the error rate when every smallest logit is the label's"
+        )
+
+
+# batches
+
+
+def epoch(lesson, n, size, rng):
+    with told("batches", "it takes two numbers and a generator, and returns or yields index arrays"):
+        found = lesson.batches(n, size, rng)
+        assert found is not None, "batches returned None: is a `return` missing?"
+        found = list(found)
+    for b in found:
+        assert isinstance(b, np.ndarray), f"a batch is a {type(b).__name__}, expected a 1-D array of indices"
+        assert b.ndim == 1, f"a batch of indices has shape {b.shape}, expected one axis"
+        assert b.dtype.kind in "iu", f"a batch has dtype {b.dtype}, expected integers: they are indices"
+    return found
+
+
+@pytest.mark.hole("batches", kind="invariant")
+def test_batches_visit_everyone_once(lesson, rng):
+    for n, size in [(10, 5), (11, 4), (3, 8), (5, 1), (1, 1), (7, 7), (9, 8)]:
+        found = epoch(lesson, n, size, rng)
+        indices = np.concatenate([np.empty(0, int), *found])
+        missing, many = (
+            sorted(set(range(n)) - set(indices.tolist())),
+            len(indices) - len(set(indices.tolist())),
+        )
+        said = f"batches({n}, {size})"
+        assert not len(indices) or (indices.min() >= 0 and indices.max() < n), (
+            f"{said} has the index {indices.min() if indices.min() < 0 else indices.max()}, expected 0..{n - 1}"
+        )
+        assert not many, (
+            f"{said} has {many} indices too many: each once, so permute, do not draw with replacement"
+        )
+        assert len(missing) != n % size or not missing, (
+            f"{said} leaves out {len(missing)} of {n} examples: is the last, shorter batch dropped?"
+        )
+        assert not missing, f"{said} leaves out the examples {missing[:8]}: every index once in an epoch"
+
+
+@pytest.mark.hole("batches", kind="step")
+def test_batches_are_shuffled(lesson, rng):
+    n, size = 300, 10
+    one, two = epoch(lesson, n, size, rng), epoch(lesson, n, size, rng)
+    order, other = np.concatenate(one), np.concatenate(two)
+    assert not np.array_equal(order, np.arange(n)), "the order is 0, 1, 2, ...: nothing is shuffled"
+    assert not np.array_equal(order, other), (
+        "two epochs have the same order: draw a new one from `rng` in every call (not from a generator made here)"
+    )
+    groups = {frozenset(b.tolist()) for b in one} & {frozenset(b.tolist()) for b in two}
+    assert len(groups) < 3, (
+        "the same examples are together in every epoch: shuffle the examples, not the batches"
+    )
+    inside = [np.ptp(b) < 2 * size for b in one]
+    assert np.mean(inside) < 0.5, (
+        "a batch holds neighbours only: shuffle all examples, not those of each batch"
+    )
+    assert np.mean(np.abs(np.diff(order)) == 1) < 0.2, "neighbours stay neighbours: use a random permutation"
+
+
+@pytest.mark.hole("batches", kind="shape")
+def test_batches_sizes(lesson, rng):
+    for n, size in [(10, 5), (11, 4), (3, 8), (5, 1)]:
+        sizes = [len(b) for b in epoch(lesson, n, size, rng)]
+        want = [size] * (n // size) + [n % size] * (n % size > 0)
+        assert 0 not in sizes, f"batches({n}, {size}) has an empty batch: its loss would be 0 / 0"
+        assert sizes == want, f"batches({n}, {size}) have {sizes} indices, expected {want}"
+
+
+@pytest.mark.hole("batches", kind="step")
+def test_batches_draw_from_rng(lesson, rng):
+    seed = int(rng.integers(2**31))
+    one, other = (epoch(lesson, 50, 7, np.random.default_rng(seed)) for _ in range(2))
+    assert all(map(np.array_equal, one, other)), (
+        "generators with the same seed gave different orders: draw from `rng`, not from np.random"
+    )
+
+
+# train_step
+
+
+def problem(rng, n=6):
+    """Images and labels of three classes."""
+    return rng.standard_normal((n, 5)).astype(np.float32), rng.integers(0, 3, n).astype(np.uint8)
+
+
+def numbers(tensors):
+    return [t.numpy().astype(float) for t in tensors]
+
+
+def one_step(lesson, model, opt, x, labels):
+    with told("train_step", "zero the gradients, then forward, loss, backward, step"):
+        loss = lesson.train_step(model, opt, x, labels)
+    assert loss is not None, "train_step returned None: return the loss"
+    assert isinstance(loss, float | np.floating), (
+        f"train_step returned a {type(loss).__name__}, expected a float: loss.item() (a Tensor would keep its graph)"
+    )
+    return float(loss)
+
+
+@pytest.mark.hole("train_step", kind="value")
+def test_step_goes_down_the_gradient(lesson, rng):
+    model, (x, labels) = lesson.mlp((5, 7, 3), rng=rng), problem(rng)
+    params = model.parameters()
+    opt = lesson.SGD(params, lr=0.5)
+    for count in (1, 2):
+        before = numbers(params)
+        loss = nn.cross_entropy(model(x), labels)
+        gradients = [np.asarray(g, float) for g in grad(loss, params)]
+        stale = [
+            np.asarray(p.grad, float) if p.grad is not None else 0 * b
+            for p, b in zip(params, before, strict=True)
+        ]
+        found = one_step(lesson, model, opt, x, labels)
+        moved = numbers(params)
+        agree(found, loss.item(), "the loss that train_step returns, from before the step,", rtol=1e-5)
+        assert any(np.any(a != b) for a, b in zip(moved, before, strict=True)), (
+            "train_step moved no parameter: is backward or the optimiser's step missing?"
+        )
+        for p, b, g, old in zip(moved, before, gradients, stale, strict=True):
+            causes = {
+                "the gradients of the step before were added in: zero them first": b - 0.5 * (g + old),
+                "it went uphill": b + 0.5 * g,
+                "it made two steps": b - 1.0 * g,
+                "the gradient is N times too large: the loss is the mean over the batch": b
+                - 0.5 * g * len(x),
+                "the gradient is N times too small: the loss is divided by N already": b - 0.5 * g / len(x),
+                "a parameter stayed": b,
+            }
+            agree(p, b - 0.5 * g, f"a parameter after step {count} of SGD", causes, rtol=1e-4)
+
+
+@pytest.mark.hole("train_step", kind="step")
+def test_step_uses_fresh_gradients(lesson, rng):
+    model, (x, labels) = lesson.mlp((5, 7, 3), rng=rng), problem(rng)
+    params = model.parameters()
+    before = numbers(params)
+    gradients = [np.asarray(g, float) for g in grad(nn.cross_entropy(model(x), labels), params)]
+    for p in params:
+        p.grad = np.full(p.shape, 3.0, np.float32)
+    one_step(lesson, model, lesson.SGD(params, lr=0.5), x, labels)
+    for p, b, g in zip(numbers(params), before, gradients, strict=True):
+        causes = {"the old gradients were added in: zero them before backward": b - 0.5 * (g + 3.0)}
+        agree(p, b - 0.5 * g, "a parameter after a step with something left in .grad", causes, rtol=1e-4)
+
+
+@pytest.mark.hole("train_step", kind="step")
+def test_step_is_the_optimizers(lesson, rng):
+    class MinusOne(optim.SGD):
+        def update(self, w, g, v):
+            w -= 1.0
+
+    model, (x, labels) = lesson.mlp((5, 7, 3), rng=rng), problem(rng)
+    params = model.parameters()
+    before = numbers(params)
+    opt = MinusOne(params, lr=0.5)
+    one_step(lesson, model, opt, x, labels)
+    for p, b in zip(numbers(params), before, strict=True):
+        agree(
+            p,
+            b - 1,
+            "a parameter after a step of an optimiser that subtracts 1 (call its `step` once)",
+            rtol=1e-5,
+        )
+
+
+@pytest.mark.hole("train_step", kind="step")
+def test_step_changes_nothing_else(lesson, rng):
+    model, (x, labels) = lesson.mlp((5, 7, 3), rng=rng), problem(rng)
+    inputs = x.copy(), labels.copy()
+    first, last = model.layers[0].parameters(), model.layers[-1].parameters()
+    before = numbers(first), numbers(last)
+    one_step(lesson, model, lesson.SGD(last, lr=0.5), x, labels)
+    assert all(map(np.array_equal, numbers(first), before[0])), (
+        "a parameter moved that the optimiser does not hold: only optimizer.step() may move parameters"
+    )
+    assert not any(map(np.array_equal, numbers(last), before[1])), "a parameter of the optimiser did not move"
+    assert np.array_equal(x, inputs[0]), "train_step changed the images"
+    assert np.array_equal(labels, inputs[1]), "train_step changed the labels"
+
+
+@pytest.mark.hole("train_step", kind="gradient")
+def test_steps_lower_the_loss(lesson, rng):
+    model, (x, labels) = lesson.mlp((5, 16, 3), rng=rng), problem(rng)
+    opt = lesson.SGD(model.parameters(), lr=0.05)
+    losses = [one_step(lesson, model, opt, x, labels) for _ in range(40)]
+    assert losses[-1] < losses[0], (
+        f"40 steps raised the loss of their own batch from {losses[0]:.3f} to {losses[-1]:.3f}"
+    )
+
+
+# fit
+
+
+class Spy(optim.SGD):
+    """SGD that remembers every gradient it is given."""
+
+    def update(self, w, g, v):
+        self.seen = [*getattr(self, "seen", []), g.copy()]
+        super().update(w, g, v)
+
+
+def run_fit(lesson, model, opt, train, test, **settings):
+    with told("fit", "train and test are pairs (images, labels); batches gives index arrays, as in x[i]"):
+        history = lesson.fit(model, opt, train, test, **settings)
+    epochs = settings["epochs"]
+    assert history is not None, "fit returned None: return the list of (mean loss, test error)"
+    assert len(history) == epochs, (
+        f"fit({epochs=}) returned {len(history)} entries, expected one for each epoch"
+    )
+    for entry in history:
+        assert len(entry) == 2, f"an entry of the history is {entry!r}, expected (mean loss, test error)"
+        assert all(isinstance(number, float | np.floating) for number in entry), (
+            f"an entry of the history holds {[type(one).__name__ for one in entry]}, expected two floats"
+        )
+    return history
+
+
+def watched(lesson, rng, n=12, m=5, epochs=3, batch_size=4, lr=0.1):
+    """(which images each step saw, model, history): one-hot images, whose rows of the gradient tell who was there."""
+    x, labels = np.eye(n + m, dtype=np.float32), rng.integers(0, 3, n + m).astype(np.uint8)
+    model = lesson.Dense(n + m, 3, bias=False, rng=rng)
+    opt = Spy(model.parameters(), lr=0.1)
+    opt.lr, opt.seen = lr, []
+    train, test = (x[:n], labels[:n]), (x[n:], labels[n:])
+    history = run_fit(lesson, model, opt, train, test, epochs=epochs, batch_size=batch_size, rng=rng)
+    assert opt.seen, "the optimiser that fit was given made no step: use it, do not make one of your own"
+    steps = [np.flatnonzero(np.abs(g.reshape(n + m, 3)).max(axis=1)) for g in opt.seen]
+    return steps, model, history, train, test
+
+
+@pytest.mark.hole("fit", kind="step")
+def test_fit_never_trains_on_the_test_set(lesson, rng):
+    steps, _, _, train, _ = watched(lesson, rng)
+    assert not any((seen >= len(train[0])).any() for seen in steps), (
+        "a step saw images of the test set: it is measured, never trained on, or its error says nothing"
+    )
+
+
+@pytest.mark.hole("fit", kind="step")
+def test_fit_takes_every_image_once_an_epoch(lesson, rng):
+    n, epochs = 12, 3
+    for size in (4, 5):
+        steps, *_ = watched(lesson, rng, n=n, epochs=epochs, batch_size=size)
+        per_epoch, short = -(-n // size), n // size
+        if short < per_epoch:
+            assert len(steps) != epochs * short, (
+                "the last, shorter batch of each epoch is dropped: it trains too"
+            )
+        assert len(steps) != per_epoch, "fit trained for one epoch only"
+        assert len(steps) == epochs * per_epoch, (
+            f"fit made {len(steps)} steps, expected {epochs} epochs of {per_epoch} batches ({n} images, {size} a batch)"
+        )
+        for e in range(epochs):
+            seen = np.concatenate(steps[e * per_epoch : (e + 1) * per_epoch])
+            assert np.array_equal(np.sort(seen), np.arange(n)), (
+                f"epoch {e + 1} took the images {np.sort(seen).tolist()}, expected each of 0..{n - 1} once"
+            )
+
+
+@pytest.mark.hole("fit", kind="step")
+def test_fit_shuffles_anew(lesson, rng):
+    n, size = 40, 4
+    steps, *_ = watched(lesson, rng, n=n, epochs=2, batch_size=size)
+    one, two = ([frozenset(seen.tolist()) for seen in steps[k : k + n // size]] for k in (0, n // size))
+    assert one != [frozenset(range(k, k + size)) for k in range(0, n, size)], (
+        "the batches are the images in their order: they must be shuffled"
+    )
+    assert one != two, "every epoch has the same batches in the same order: call batches anew in each epoch"
+    assert len(set(one) & set(two)) < 5, "the same images are together in both epochs: draw new batches"
+
+
+@pytest.mark.hole("fit", kind="value")
+def test_fit_reports_the_mean_loss(lesson, rng):
+    _, model, history, train, test = watched(lesson, rng, n=12, batch_size=4, lr=0.0)
+    want = reference_entropy(model(train[0]).numpy(), train[1])
+    causes = {
+        "it is the sum over the batches: expected the mean": 3 * want,
+        "it is the loss on the test set": reference_entropy(model(test[0]).numpy(), test[1]),
+    }
+    for loss, _ in history:
+        agree(loss, want, "the mean loss of an epoch (of a model that does not move)", causes, rtol=1e-5)
+
+
+@pytest.mark.hole("fit", kind="value")
+def test_fit_reports_each_epoch(lesson, rng):
+    (x, labels), model = problem(rng, 12), lesson.mlp((5, 8, 3), rng=rng)
+    opt = lesson.SGD(model.parameters(), lr=0.1)
+    history = run_fit(lesson, model, opt, (x, labels), (x, labels), epochs=3, batch_size=12, rng=rng)
+    first, second, third = (loss for loss, _ in history)
+    assert first > second > third, (
+        f"the losses of three epochs of one step each are {first:.4f}, {second:.4f}, {third:.4f}: they must fall "
+        "(each is the mean over the steps of its own epoch)"
+    )
+    assert reference_entropy(model(x).numpy(), labels) < third, (
+        "the last loss is that after the last step: expected the mean of what the steps returned"
+    )
+
+
+@pytest.mark.hole("fit", kind="value")
+def test_fit_reports_the_test_error(lesson, rng):
+    for _ in range(3):
+        (x, labels), (test_x, test_labels) = problem(rng, 20), problem(rng, 31)
+        model = lesson.mlp((5, 8, 3), rng=rng)
+        opt = lesson.SGD(model.parameters(), lr=0.5)
+        before = float(np.mean(model(test_x).numpy().argmax(1) != test_labels))
+        history = run_fit(
+            lesson, model, opt, (x, labels), (test_x, test_labels), epochs=1, batch_size=2, rng=rng
+        )
+        want = float(np.mean(model(test_x).numpy().argmax(1) != test_labels))
+        on_train = float(np.mean(model(x).numpy().argmax(1) != labels))
+        causes = {
+            "it is the accuracy": 1 - want,
+            "it is the error on the training set": on_train,
+            "it was measured before the epoch's steps: expected after them": before,
+        }
+        agree(history[-1][1], want, "the test error after the epoch", causes)
+
+
+@pytest.mark.hole("fit", kind="invariant")
+def test_fit_decides_nothing_by_the_test_set(lesson, rng):
+    seed, (x, labels), (test_x, test_labels) = int(rng.integers(2**31)), problem(rng, 20), problem(rng, 10)
+    before = x.copy(), labels.copy()
+
+    def trained(test_labels):
+        fresh = np.random.default_rng(seed)
+        model = lesson.mlp((5, 8, 3), rng=fresh)
+        opt = lesson.Adam(model.parameters(), lr=0.05)
+        test = test_x, test_labels.astype(np.uint8)
+        run_fit(lesson, model, opt, (x, labels), test, epochs=8, batch_size=5, rng=fresh)
+        return model
+
+    first = trained(test_labels)
+    logits = first(test_x).numpy()
+    for others in (logits.argmin(1), logits.argmax(1), (test_labels + 1) % 3):
+        second = trained(others)
+        assert all(map(np.array_equal, numbers(first.parameters()), numbers(second.parameters()))), (
+            "other test labels gave other weights: something was decided by the test error (stopping early, keeping "
+            "the best epoch, the learning rate); hold back part of the training set for decisions"
+        )
+    assert np.array_equal(x, before[0]), "fit changed the training images"
+    assert np.array_equal(labels, before[1]), "fit changed the training labels"
+
+
+@pytest.mark.hole("fit", kind="step")
+def test_fit_repeats_with_the_seed(lesson, rng):
+    seed, weights = int(rng.integers(2**31)), []
+    data = problem(rng, 20)
+    for extra in (0, 0, 1):
+        model = lesson.mlp((5, 3), rng=np.random.default_rng(seed))
+        opt = lesson.SGD(model.parameters(), lr=0.5)
+        run_fit(
+            lesson, model, opt, data, data, epochs=2, batch_size=5, rng=np.random.default_rng(seed + extra)
+        )
+        weights.append(numbers(model.parameters())[0])
+    assert np.array_equal(weights[0], weights[1]), "the same seed gave another result: draw from `rng` alone"
+    assert not np.array_equal(weights[0], weights[2]), (
+        "another `rng` gave the same result: draw the order from the generator that is given"
+    )
+
+
+# fit: what comes out on real digits, scaled down to 14 x 14 to be quick. Bands from 20 seeds, with room.
+
+
+@functools.cache
+def digits(n=None):
+    data = load()
+    pooled = [scale(part.images).reshape(-1, 14, 2, 14, 2).mean((2, 4)) for part in (data.train, data.test)]
+    (x, y), (test_x, test_y) = zip(
+        [p.reshape(-1, 196) for p in pooled], [data.train.labels, data.test.labels], strict=True
+    )
+    return (x[:n], y[:n]), (test_x, test_y)
+
+
+def final_error(lesson, sizes, rng, epochs, batch_size, train, test):
+    model = lesson.mlp(sizes, rng=rng)
+    opt = lesson.Adam(model.parameters(), lr=5e-3)
+    return run_fit(lesson, model, opt, train, test, epochs=epochs, batch_size=batch_size, rng=rng)[-1][1]
+
+
+@pytest.mark.hole("fit", kind="invariant")
+def test_fit_learns_fifty_digits_by_heart(lesson, rng):
+    train, _ = digits(50)
+    error = final_error(lesson, (196, 64, 10), rng, 20, 10, train, train)
+    assert error == 0, (
+        f"after 20 epochs on 50 images {error:.0%} are still wrong: a network of this size fits them all"
+    )
+
+
+@pytest.mark.hole("fit", kind="invariant")
+def test_fit_reaches_the_error_of_softmax_regression(lesson, rng):
+    error = final_error(lesson, (196, 10), rng, 2, 50, *digits())
+    assert 0.07 < error < 0.16, (
+        f"two epochs of a linear model gave a test error of {error:.1%}, expected 7% to 16%"
+    )
+
+
+@pytest.mark.hole("fit", kind="invariant")
+def test_fit_reaches_the_error_of_an_mlp(lesson, rng):
+    error = final_error(lesson, (196, 48, 10), rng, 2, 30, *digits())
+    assert 0.03 < error < 0.12, f"two epochs of an MLP gave a test error of {error:.1%}, expected 3% to 12%"
