@@ -23,7 +23,12 @@ def _constant(call, value: Any, dtype: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return float(value) if isinstance(value, float) else value
     if isinstance(value, list | tuple):
-        return xp.asarray(value, dtype=dtype)
+        with contextlib.suppress(ValueError, TypeError):
+            value = xp.asarray(value)
+    if isinstance(value, list | tuple) or getattr(getattr(value, "dtype", None), "kind", "f") not in "biuf":
+        raise DTypeError(
+            f"{call.name}: an operand that is not an array of numbers, or has rows of unequal length"
+        )
     if not hasattr(value, "dtype"):
         raise DTypeError(
             f"{call.name}: cannot use a {type(value).__name__} as an operand: give a Tensor, array or number"

@@ -2,6 +2,7 @@
 
 from minigen.autograd import fused, op
 from minigen.backend import describe, xp
+from minigen.errors import ShapeError
 from minigen.ops.elementwise import sigmoid
 from minigen.ops.indexing import take
 from minigen.ops.reduce import log_softmax
@@ -13,8 +14,8 @@ def bce_with_logits(logits, targets):
 
     Finite for every finite logit: max(l, 0) - l t + log(1 + exp(-|l|)). Shapes must be equal.
     """
-    if logits.shape != getattr(targets, "shape", None):
-        raise ValueError("shapes differ")
+    if _same_shape(logits, targets):
+        raise ShapeError("shapes differ")
     y = xp.abs(logits)
     xp.negative(y, out=y)
     xp.exp(y, out=y)
@@ -37,8 +38,8 @@ def _(logits, targets):
 @op
 def squared_error(x, target):
     """(...), (...) -> (...): (x - target)^2 for each element. Shapes must be equal."""
-    if x.shape != getattr(target, "shape", None):
-        raise ValueError("shapes differ")
+    if _same_shape(x, target):
+        raise ShapeError("shapes differ")
     return xp.square(x - target)
 
 
@@ -53,7 +54,7 @@ def _(x, target):
 
 
 def _same_shape(a, b):
-    if getattr(b, "shape", None) != a.shape:
+    if getattr(a, "shape", None) != getattr(b, "shape", 0):
         return (
             f"the prediction is {describe(a)}, the target {describe(b)}: a loss wants equal shapes "
             "(broadcasting would compare every row with every other); reshape one of them"
