@@ -52,7 +52,7 @@ class Config:
 
 PRESETS = {
     "small": Config(),
-    "tiny": Config(hidden=(256,), epochs=6),
+    "tiny": Config(hidden=(256,), lr=4e-3, epochs=4, batch_size=50),
     "linear": Config(hidden=(), linear=True, lr=1e-3, epochs=60),
 }
 

@@ -1,0 +1,363 @@
+"""The loop: who is stepped by what, exact resume from anywhere, divergence, Ctrl-C, and what a run leaves behind."""
+
+import json
+import os
+import signal
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+
+from minigen import checkpoint, ops
+from minigen.data import Dataset, Split, load
+from minigen.errors import CheckpointError, DivergenceError, GraphError
+from minigen.nn import Dense, Module
+from minigen.optim import SGD, Adam
+from minigen.tensor import Tensor
+from minigen.training import Interrupted, streams, train
+from minigen.training.progress import Silent
+from solutions import e07_autoencoder as e07
+
+CONFIG = e07.Config(pixels=36, hidden=(8,), code=3)
+
+
+@pytest.fixture
+def data(rng):
+    def split(n):
+        return Split(rng.integers(0, 256, (n, 6, 6), dtype=np.uint8), np.zeros(n, np.uint8))
+
+    return Dataset("toy", split(50), split(20))
+
+
+@dataclass(frozen=True)
+class PlayersConfig:
+    size: int = 5
+
+
+class Players(Module):
+    """Two modules with losses of their own, noise from the loop, and a stream of its own in a part."""
+
+    def __init__(self, config, *, rng):
+        self.config = config
+        self.left, self.right = Dense(36, config.size, rng=rng), Dense(config.size, 36, rng=rng)
+        self.own = np.random.default_rng(rng.integers(2**31))
+
+    def updates(self, batch, rng):
+        x = batch.reshape(len(batch), 36)
+        noise = rng.standard_normal((len(x), 5)).astype(np.float32)
+        yield self.left, ops.mean((self.left(x) - noise) ** 2)
+        keep = (self.own.random((len(x), 5)) < 0.7).astype(np.float32)
+        yield self.right, ops.mean((self.right(self.left(x).detach() * keep) - x) ** 2)
+
+    def optimizers(self):
+        return {"left": Adam(self.left.parameters(), 1e-2), "right": SGD(self.right.parameters(), 0.1, 0.9)}
+
+    def evaluate(self, images, rng):
+        return {"left": float(ops.mean(self.left(images.reshape(len(images), 36)) ** 2))}
+
+
+def autoencoder(seed=3):
+    return e07.Autoencoder(CONFIG, rng=streams(seed).init)
+
+
+def players(seed=3):
+    return Players(PlayersConfig(), rng=streams(seed).init)
+
+
+def run(model, data, folder=None, **changes):
+    settings = {"epochs": 3, "batch_size": 16, "seed": 3, "save_seconds": 1e9} | changes
+    return train(model, data, run_dir=folder, **settings)
+
+
+class Killed(BaseException):
+    """As sudden as SIGKILL: nothing handles it, nothing is saved on its way out."""
+
+
+class KillAt(Silent):
+    def __init__(self, at, action=None):
+        self.at, self.count, self.action = at, 0, action
+
+    def step(self, epoch, losses):
+        self.count += 1
+        if self.count == self.at:
+            if self.action is None:
+                raise Killed
+            self.action()
+
+
+def everything(folder):
+    """The checkpoint and metrics of a run, without what a clock wrote."""
+    arrays, meta = checkpoint.load(folder / "checkpoint.npz")
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert meta["history"] == lines
+    for row in (*lines, *meta["history"], meta):
+        row.pop("seconds")
+    return arrays, meta, lines
+
+
+def same(one, other):
+    assert one[1:] == other[1:]
+    assert list(one[0]) == list(other[0])
+    assert [n for n in one[0] if one[0][n].tobytes() != other[0][n].tobytes()] == []
+
+
+@pytest.mark.parametrize("make", [autoencoder, players])
+def test_resume_is_bit_identical_from_random_kills(make, data, rng, tmp_path):
+    run(make(), data, tmp_path / "whole")
+    whole = everything(tmp_path / "whole")
+    steps = whole[1]["step"]
+    for number in range(6):
+        folder = tmp_path / f"killed{number}"
+        every = int(rng.integers(1, 6))
+        first = int(rng.integers(1, steps + 1))
+        with pytest.raises(Killed):
+            run(make(), data, folder, save_steps=every, progress=KillAt(first))
+        second = int(rng.integers(1, max(2, steps - first)))
+        try:  # and once more, in the resumed run
+            run(make(), data, folder, save_steps=every, resume=True, progress=KillAt(second))
+        except Killed:
+            run(make(), data, folder, save_steps=every, resume=True)
+        same(everything(folder), whole)
+
+
+def test_resume_of_a_finished_run_changes_nothing(data, tmp_path):
+    run(autoencoder(), data, tmp_path / "run")
+    before = everything(tmp_path / "run")
+    result = run(autoencoder(), data, tmp_path / "run", resume=True)
+    assert len(result.history) == 3
+    same(everything(tmp_path / "run"), before)
+
+
+def test_saving_often_or_never_gives_the_same_numbers(data, tmp_path):
+    one, other = autoencoder(), autoencoder()
+    run(one, data, tmp_path / "often", save_steps=1)
+    run(other, data)
+    for name, array in one.state_dict().items():
+        assert array.tobytes() == other.state_dict()[name].tobytes(), name
+
+
+def test_ctrl_c_finishes_the_step_and_saves(data, tmp_path):
+    folder = tmp_path / "run"
+    interrupt = KillAt(6, lambda: os.kill(os.getpid(), signal.SIGINT))
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted) as stop:
+        run(autoencoder(), data, folder, progress=interrupt)
+    assert stop.value.step == 6
+    assert str(folder) in str(stop.value)
+    assert signal.getsignal(signal.SIGINT) is handler
+    assert checkpoint.load(folder / "checkpoint.npz")[1]["step"] == 6
+    run(autoencoder(), data, folder, resume=True)
+    run(autoencoder(), data, tmp_path / "whole")
+    same(everything(folder), everything(tmp_path / "whole"))
+
+
+def test_a_second_ctrl_c_does_not_wait(data, tmp_path):
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt) as stop:
+        run(autoencoder(), data, tmp_path / "run", progress=KillAt(6, twice))
+    assert not isinstance(stop.value, Interrupted)
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.npz")[1]["step"] == 4  # the last epoch's end
+
+
+class Diverging(e07.Autoencoder):
+    """Its 6th loss (or the gradient of it) is not finite."""
+
+    how = "loss"
+    count = 0
+
+    def updates(self, batch, rng):
+        self.count += 1
+        for module, loss in super().updates(batch, rng):
+            if self.count == 6:
+                weight = module.parameters()[0]
+                bad = {
+                    "loss": loss * float("nan"),
+                    "infinite": loss + Tensor(np.float32(np.inf)),
+                    "gradient": loss + ops.sum(ops.sqrt(weight * 0.0)),
+                }
+                loss = bad[self.how]
+            yield module, loss
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("how", ["loss", "infinite", "gradient"])
+def test_divergence_stops_in_that_step_and_keeps_the_last_good_state(how, data, tmp_path):
+    model = Diverging(CONFIG, rng=streams(3).init)
+    model.how = how
+    with pytest.raises(DivergenceError) as caught:
+        run(model, data, tmp_path / "run", save_steps=5)
+    assert "step 6 of 12" in str(caught.value)
+    assert str(tmp_path / "run" / "checkpoint.npz") in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert model.count == 6
+    assert all(np.isfinite(array).all() for array in model.state_dict().values())
+    assert checkpoint.load(tmp_path / "run" / "checkpoint.npz")[1]["step"] == 5
+
+
+def test_a_state_that_is_not_finite_is_never_saved(data, tmp_path):
+    model = autoencoder()
+
+    def poison():
+        weights = model.parameters()[0].numpy()
+        weights[0, 0] = np.nan
+        model.parameters()[0].data = weights
+
+    with pytest.raises(DivergenceError, match="not finite"):
+        run(model, data, tmp_path / "run", progress=KillAt(5, poison), save_steps=5)
+    arrays, meta = checkpoint.load(tmp_path / "run" / "checkpoint.npz")
+    assert meta["step"] == 4
+    assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_each_module_is_stepped_by_its_own_loss_only(data):
+    class Spy(Players):
+        seen = ()
+
+        def updates(self, batch, rng):
+            for module, loss in super().updates(batch, rng):
+                before = self.state_dict()
+                yield module, loss
+                after = self.state_dict()
+                self.seen += ({name.split(".")[0] for name in before if (before[name] != after[name]).any()},)
+
+    model = Spy(PlayersConfig(), rng=streams(0).init)
+    result = run(model, data, epochs=1)
+    assert model.seen == ({"left"}, {"right"}) * 4
+    assert {"train_left_loss", "train_right_loss", "test_left"} <= set(result.history[0])
+
+
+def test_metrics_are_what_they_say(data):
+    model = autoencoder()
+    losses = []
+
+    class Record(Silent):
+        def step(self, epoch, found):
+            losses.append(found["loss"])
+
+    history = run(model, data, progress=Record()).history
+    assert [(row["epoch"], row["step"]) for row in history] == [(1, 4), (2, 8), (3, 12)]
+    sizes = np.array([16, 16, 16, 2])
+    for n, row in enumerate(history):
+        assert row["train_loss"] == pytest.approx((losses[4 * n : 4 * n + 4] * sizes).sum() / 50)
+    x = data.test.images.reshape(20, 36) / np.float32(255)
+    error = np.square(model(x).detach().numpy() - x).sum(axis=1).mean()
+    assert history[-1]["test_squared_error"] == pytest.approx(error, rel=1e-5)
+
+
+def test_schedule_and_clipping_reach_the_optimizer(data):
+    class Watched(e07.Autoencoder):
+        def optimizers(self):
+            self.watched = SGD(self.parameters(), lr=0.5)
+            self.rates, step = [], self.watched.step
+
+            def spy(grads):
+                norm = np.sqrt(sum(float(np.square(g).sum()) for g in grads))
+                self.rates.append((self.watched.lr, norm))
+                step(grads)
+
+            self.watched.step = spy
+            return {"": self.watched}
+
+    model = Watched(CONFIG, rng=streams(0).init)
+    run(model, data, epochs=1, schedule=lambda step: 1 / (step + 1), clip_norm=0.01)
+    rates, norms = zip(*model.rates, strict=True)
+    assert rates == (0.5, 0.25, 0.5 / 3, 0.125)
+    assert max(norms) <= 0.01 * (1 + 1e-5)
+
+
+def test_a_folder_with_a_run_is_not_overwritten(data, tmp_path):
+    run(autoencoder(), data, tmp_path / "run")
+    before = (tmp_path / "run" / "checkpoint.npz").read_bytes()
+    with pytest.raises(CheckpointError, match="holds a run already"):
+        run(autoencoder(), data, tmp_path / "run")
+    assert (tmp_path / "run" / "checkpoint.npz").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [({"seed": 4}, "seed 3; expected seed 4"), ({"batch_size": 10}, "batch_size 16; expected batch_size 10")],
+)
+def test_resume_with_other_settings_says_which(changes, says, data, tmp_path):
+    run(autoencoder(), data, tmp_path / "run")
+    with pytest.raises(CheckpointError) as caught:
+        run(autoencoder(), data, tmp_path / "run", resume=True, **changes)
+    assert says in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_resume_with_another_model_leaves_it_unchanged(data, tmp_path):
+    run(autoencoder(), data, tmp_path / "run")
+    other = e07.Autoencoder(e07.Config(pixels=36, hidden=(8,), code=4), rng=streams(3).init)
+    before = other.state_dict()
+    with pytest.raises(CheckpointError, match=r"config.code 3; expected config.code 4"):
+        run(other, data, tmp_path / "run", resume=True)
+    assert all(np.array_equal(before[name], array) for name, array in other.state_dict().items())
+
+    class Autoencoder(e07.Autoencoder):  # the same by name and settings, not by parameters
+        def __init__(self, config, *, rng):
+            super().__init__(config, rng=rng)
+            self.extra = Dense(2, 2, rng=rng)
+
+    stranger = Autoencoder(CONFIG, rng=streams(3).init)
+    before = stranger.state_dict()
+    with pytest.raises(CheckpointError, match="nothing was loaded"):
+        run(stranger, data, tmp_path / "run", resume=True)
+    assert all(np.array_equal(before[name], array) for name, array in stranger.state_dict().items())
+
+
+def test_resume_without_a_run_says_so(data, tmp_path):
+    with pytest.raises(CheckpointError, match="nothing to resume"):
+        run(autoencoder(), data, tmp_path / "run", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("yielded", "says"),
+    [
+        (lambda model, loss: [], "yielded nothing"),
+        (lambda model, loss: None, "expected it to yield pairs"),
+        (lambda model, loss: [loss], "expected a pair"),
+        (lambda model, loss: [(model, 1.0)], "scalar Tensor"),
+        (lambda model, loss: [(model.encoder, loss)], "has no optimizer"),
+    ],
+)
+def test_updates_that_are_none_are_named(yielded, says, data):
+    class Odd(e07.Autoencoder):
+        def updates(self, batch, rng):
+            _, loss = next(super().updates(batch, rng))
+            return yielded(self, loss)
+
+    with pytest.raises(GraphError, match=says):
+        run(Odd(CONFIG, rng=streams(0).init), data)
+
+
+def test_streams_do_not_disturb_each_other():
+    one, other = streams(5), streams(5)
+    one.noise.random(1000)
+    assert one.init.random() == other.init.random()
+    assert one.data.random() == other.data.random()
+    draws = {float(rng.random()) for rng in streams(5)[:3]} | {float(rng.random()) for rng in streams(6)[:3]}
+    assert len(draws) == 6
+
+
+def test_config_says_what_it_takes_to_repeat_the_run(data, tmp_path):
+    run(autoencoder(), data, tmp_path / "run")
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["config"]["code"] == 3
+    assert config["seed"] == 3
+    assert config["backend"] == "numpy"
+    assert config["data"] == "toy"
+    assert {"python", "numpy", "minigen"} <= set(config["versions"])
+
+
+def test_an_autoencoder_beats_pca_on_real_digits():
+    digits = load()
+    config = e07.PRESETS["tiny"]
+    model = e07.Autoencoder(config, rng=streams(0).init)
+    result = train(model, digits, epochs=config.epochs, batch_size=config.batch_size, seed=0)
+    scaled = [part.images / np.float32(255) for part in (digits.train, digits.test)]
+    pca = e07.baselines(model, *scaled)["squared_error"]["PCA-32"]
+    assert pca == pytest.approx(13.37, abs=0.01)
+    assert result.history[-1]["test_squared_error"] < 0.9 * pca
