@@ -19,12 +19,12 @@ import numpy as np
 
 from minigen.autograd import is_op
 from minigen.backend import from_host, is_array, to_host
-from minigen.checker.causes import Evidence, likely_cause, shape_cause
 from minigen.checker.conduct import Examined, examine, misfit, random_upstream, same
 from minigen.checker.culprit import argument_names, first_wrong
-from minigen.checker.entries import Comparer, Comparison, summarise
+from minigen.checker.diagnosis import explain, why_shape
+from minigen.checker.entries import Comparer, summarise
 from minigen.checker.lend import is_module, lent, parameters_of
-from minigen.checker.report import GradcheckError, Refusal, Report, Variable
+from minigen.checker.report import GradcheckError, Refusal, Report
 from minigen.checker.subjects import EngineSubject, HandWritten, SecondOrder
 from minigen.errors import DTypeError, MinigenError
 from minigen.tensor import Tensor
@@ -34,7 +34,6 @@ __all__ = ["GradcheckError", "Report", "gradcheck"]
 ENTRIES = (
     400  # up to so many entries of a variable are all compared; of larger ones a sample, and projections
 )
-WHOLE = 2048  # up to so many are compared when the cause of an error is sought
 
 
 def gradcheck(
@@ -107,7 +106,7 @@ class _Check:
         for i, g in enumerate(examined.gradients):
             fault = misfit(subject, i, g)
             if fault:
-                self.report.problems.append(fault + self._why_shape(subject, examined, i))
+                self.report.problems.append(fault + why_shape(subject, examined, i, self.rng))
             elif g.size:
                 comparisons.append(Comparer(subject, examined, i, self.rng, self.entries).run())
         if self.report.problems:
@@ -117,7 +116,9 @@ class _Check:
         found = [summarise(subject, c, order) for c in comparisons]
         self.report.variables += found
         if any(v.wrong for v in found):
-            self._explain(subject, examined, comparisons, found, first)
+            explain(subject, examined, comparisons, found, self.rng)
+            if isinstance(first or subject, EngineSubject):
+                self.report.operation = self._operation(first or subject, order)
         for i in examined.cut if order == 1 else []:
             if not any(v.wrong and v.name == subject.names[i] for v in found):
                 self.report.notes.append(f"f does not depend on {subject.names[i]}")
@@ -138,77 +139,6 @@ class _Check:
 
     def _operation(self, subject: EngineSubject, order: int) -> str:
         return first_wrong(subject.record(subject.values)[0], self.rng, order)
-
-    def _why_shape(self, subject: Any, examined: Examined, i: int) -> str:
-        """What the gradient of another shape has to do with the numeric one."""
-        yours, x = examined.gradients[i], subject.values[i]
-        if yours.shape == x.shape or x.size > WHOLE or yours.dtype.kind not in "fiu":
-            return ""
-        blank = Examined(examined.base, examined.upstream, list(examined.gradients), list(examined.rounding))
-        blank.gradients[i] = blank.rounding[i] = np.zeros(x.shape)
-        c = Comparer(subject, blank, i, self.rng, x.size).run()
-        why = shape_cause(subject.names[i], yours, np.nan_to_num(c.numeric.reshape(x.shape)))
-        return f"; {why}" if why else ""
-
-    def _explain(
-        self,
-        subject: Any,
-        examined: Examined,
-        comparisons: list[Comparison],
-        found: list[Variable],
-        first: Any,
-    ) -> None:
-        """Write the likely cause beside every wrong variable, and name the first wrong operation."""
-        numeric = {
-            subject.names[c.variable]: c.numeric.reshape(subject.values[c.variable].shape)
-            for c in comparisons
-        }
-        shapes = {n: x.shape for n, x in zip(subject.names, subject.values, strict=True)}
-        shapes |= {
-            "the output" if len(examined.base) == 1 else f"output {i}": y.shape
-            for i, y in enumerate(examined.base)
-        }
-        deaf = self._deaf(subject, examined)
-        for c, v in zip(comparisons, found, strict=True):
-            if not v.wrong:
-                continue
-            if v.unseen and v.size <= WHOLE:
-                c = Comparer(subject, examined, c.variable, self.rng, WHOLE).run()
-            v.cause = likely_cause(
-                _evidence(subject, c, shapes, numeric, deaf[c.variable], c.variable in examined.cut)
-            )
-        if isinstance(first or subject, EngineSubject):
-            self.report.operation = self._operation(first or subject, 2 if first else 1)
-
-    def _deaf(self, subject: Any, examined: Examined) -> list[bool]:
-        """For each variable: is its gradient the same whatever flows in?"""
-        if not getattr(subject, "takes_upstream", True):
-            return [False] * len(examined.gradients)
-        other = [random_upstream(v, self.rng) for v in examined.upstream]
-        again = subject.gradients(subject.values, other)
-        return [
-            bool(h is not None and g.any() and same(g, h))
-            for g, h in zip(examined.gradients, again, strict=True)
-        ]
-
-
-def _evidence(
-    subject: Any,
-    c: Comparison,
-    shapes: dict[str, tuple[int, ...]],
-    numeric: dict[str, np.ndarray],
-    deaf: bool,
-    cut: bool,
-) -> Evidence:
-    name, x = subject.names[c.variable], subject.values[c.variable]
-    mask = {k: np.zeros(x.size, bool) for k in ("wrong", "right", "vague")}
-    for k, at in mask.items():
-        at[c.all(k)] = True
-    return Evidence(
-        name, x, c.yours.reshape(x.shape), c.numeric.reshape(x.shape), c.uncertainty.reshape(x.shape),
-        mask["wrong"].reshape(x.shape), (mask["right"] | mask["vague"]).reshape(x.shape),
-        shapes, {k: n for k, n in numeric.items() if k != name}, cut, deaf,
-    )  # fmt: skip
 
 
 # From what was given to what is checked

@@ -28,6 +28,9 @@ class Evidence:
     others: dict[str, np.ndarray] = field(default_factory=dict)  # numeric gradients of the other variables
     cut: bool = False  # no graph leads to this variable
     ignores_upstream: bool = False
+    diagonal: np.ndarray | None = (
+        None  # numeric, of each output by its own input alone, where outputs are as inputs
+    )
 
     @property
     def complete(self) -> bool:
@@ -53,6 +56,7 @@ def likely_cause(e: Evidence) -> str:
         _ratio,
         _moved,
         _swapped,
+        _diagonal,
         _offset,
         _where_wrong,
         _one,
@@ -266,6 +270,15 @@ def _axis_factor(e: Evidence) -> str:
         if e.x.shape[axis] > 1 and np.abs(ratios - first).max() <= NEAR * np.abs(first).max():
             return f"the factor between them depends on the index along axis {axis} only: broadcast along a wrong axis?"
     return ""
+
+
+def _diagonal(e: Evidence) -> str:
+    if e.diagonal is None or not e.like(e.yours, e.diagonal) or e.like(e.yours):
+        return ""
+    return (
+        "each output was differentiated by its own input only, but it depends on other inputs too (a softmax, a "
+        "normalisation, a sum): their shares are missing"
+    )
 
 
 def _one(e: Evidence) -> str:

@@ -27,7 +27,7 @@ class OperationSubject:
     """One recorded operation: its forward and its rule, on raw arrays."""
 
     def __init__(self, node: Tensor):
-        self.op, self.args, self.kwargs = node.op, node.args, node.kwargs
+        self.op, self.args, self.kwargs = node.op, node.args, _own_options(node)
         self.name = self.op.name
         self.inputs = [_raw(a) for a in self.args]
         self.free = [i for i, a in enumerate(self.args) if isinstance(a, Tensor) and a.requires_grad]
@@ -112,14 +112,14 @@ def judge_operation(node: Tensor, rng: np.random.Generator, order: int = 1) -> s
             wrong = _compare(SecondOrder(plain, examined.upstream), rng)
             if wrong:
                 return (
-                    f"its rule gives the right gradient, but not the right gradient of the gradient ({wrong[0]}): a "
+                    "its rule gives the right gradient, but not the right gradient of the gradient: a "
                     "rule must compute with ops on what it is given, never with raw arrays"
                 )
     except Refusal as refusal:
         return str(refusal)
     except Exception as error:  # a rule is somebody's code: whatever it raises is the finding
         return f"its rule raises {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    return f"its gradient for {wrong[0]}" if wrong else ""
+    return f"its gradient for {' and '.join(v.name for v in wrong)} is wrong" if wrong else ""
 
 
 def _compare(subject: Any, rng: np.random.Generator) -> list[Variable]:
@@ -143,9 +143,20 @@ def _replay(node: Tensor) -> Callable[..., Any]:
         args = list(subject.inputs)
         for i, a in zip(subject.free, free, strict=True):
             args[i] = a
-        return node.op(*args, **node.kwargs)
+        return node.op(*args, **subject.kwargs)
 
     return call
+
+
+def _own_options(node: Tensor) -> dict[str, Any]:
+    """The metadata of a node, without what was computed from its inputs beforehand (arrays whose default is None)."""
+    optional = {k for k, p in inspect.signature(node.op.forward).parameters.items() if p.default is None}
+    return {k: v for k, v in node.kwargs.items() if k not in optional or not _holds_floats(v)}
+
+
+def _holds_floats(value: Any) -> bool:
+    parts = value if isinstance(value, tuple | list) else (value,)
+    return any(is_array(part) and part.dtype.kind == "f" for part in parts)
 
 
 def argument_names(op: Any, count: int) -> list[str]:

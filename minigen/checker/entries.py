@@ -11,7 +11,8 @@ from minigen.checker.report import Variable, Worst
 from minigen.checker.slopes import Line, Slope, glance, look
 
 BLOCKS = 16  # of the entries outside the sample: one random projection each
-WEIGHTS = [sign * 2.0**-k for sign in (-1, 1) for k in range(5)]  # unequal: two errors should not cancel
+WEIGHTS = [sign * 2.0**-k for sign in (-1, 1) for k in range(2)]  # unequal: two errors should not cancel
+TIGHT = 1e-9  # the relative bound on a projection, in which one entry is a small part; beyond it, entries are judged
 HUNTED, PROJECTIONS = 16, 240  # entries tracked down in blocks that differ, and projections spent on it
 UNANIMOUS = 40  # so many suspects found guilty alike, and the others are not looked at one by one
 VAGUE = 6  # entries too small for a glance that are looked at closely
@@ -172,9 +173,9 @@ class Comparer:
         yours = float(self.yours[block] @ line.direction)
         rounding = float(self.rounding[block] @ np.abs(line.direction))
         slope = glance(line)
-        if slope.doubtful or not slope.agrees(yours, rounding):
+        if slope.doubtful or not slope.agrees(yours, rounding, TIGHT):
             slope = look(line)
-        return not slope.trouble and slope.agrees(yours, rounding)
+        return not slope.trouble and slope.agrees(yours, rounding, TIGHT)
 
 
 def summarise(subject: Any, c: Comparison, order: int) -> Variable:

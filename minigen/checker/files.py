@@ -59,7 +59,7 @@ def loaded(path: Path) -> Iterator[ModuleType]:
     """The file as a module. Its folder leads sys.path for the length of the block; nothing else of Python changes."""
     if not path.is_file():
         raise FileError(f"gradcheck: no file {path}: give the path of a Python file, FILE or FILE:NAME")
-    spec = importlib.util.spec_from_file_location(LOADED_AS, path)
+    spec = importlib.util.spec_from_file_location(LOADED_AS, path.resolve())
     if spec is None or spec.loader is None:
         raise FileError(f"gradcheck: {path} is no Python file: its name must end in .py")
     module = importlib.util.module_from_spec(spec)
@@ -85,11 +85,11 @@ def loaded(path: Path) -> Iterator[ModuleType]:
 def where(error: BaseException, path: Path) -> str:
     """'FILE, line 12: ZeroDivisionError: division by zero': the line of the file that led to the error."""
     says = str(error).splitlines()[0] if str(error) else ""
-    line: int | None = None
-    if isinstance(error, SyntaxError) and error.filename == str(path):
+    file = str(path.resolve())
+    if isinstance(error, SyntaxError) and error.filename == file:
         line, says = error.lineno, error.msg
     else:
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(path)]
+        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
         line = frames[-1].lineno if frames else None
     at = f"{path}, line {line}" if line else str(path)
     return f"{at}: {type(error).__name__}{': ' + says if says else ''}"
@@ -102,8 +102,8 @@ def find(
     own = {key: value for key, value in vars(module).items() if not key.startswith("_")}
     if name is not None:
         if name not in own:
-            there = ", ".join(key for key, value in own.items() if _is_ours(value)) or "nothing of the kind"
-            raise FileError(f"gradcheck: {path} has no {name!r}; it defines {there}")
+            there = [key for key, value in own.items() if _is_ours(value) and not _helps(key, own)]
+            raise FileError(f"gradcheck: {path} has no {name!r}; it defines {', '.join(there) or 'nothing'}")
         return [_target(name, own, rng)], []
     classes = {key: value for key, value in own.items() if _is_ours(value) and isinstance(value, type)}
     instances = [key for key, value in own.items() if is_module(value)]
@@ -134,6 +134,10 @@ def inputs_for(
     target: Target, module: ModuleType, shapes: Sequence[tuple[int, ...]], rng: np.random.Generator
 ) -> tuple:
     """--shape; else NAME_inputs(rng) or inputs_NAME(rng) of the file; else (3, 4) for each positional argument."""
+    if shapes and len(shapes) < target.count:
+        raise FileError(
+            f"gradcheck: {target.name} takes {target.count} arguments: --shape once for each of them"
+        )
     if shapes:
         return tuple(rng.normal(size=shape) for shape in shapes)
     given = _companion(target.name, "inputs", vars(module))

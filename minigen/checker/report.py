@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -130,7 +131,8 @@ class Report:
             first = f"gradcheck {self.name}: {self.problems[0]}"
         elif self.wrong:
             names = list(dict.fromkeys(v.name for v in self.variables if v.wrong))
-            first = f"gradcheck {self.name}: the gradient of {' and '.join(names)} is wrong{seed}"
+            listed = " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+            first = f"gradcheck {self.name}: the gradient of {listed} is wrong{seed}"
         else:
             first = (
                 f"gradcheck {self.name}: nothing could be compared, every entry was skipped: that is no pass"
@@ -157,7 +159,7 @@ class Report:
             "problems": list(self.problems),
             "operation": self.operation,
             "notes": list(self.notes),
-            "variables": [asdict(v) | {"shape": list(v.shape)} for v in self.variables],
+            "variables": [_plain(asdict(v)) for v in self.variables],
         }
 
 
@@ -173,3 +175,12 @@ class GradcheckError(MinigenError, AssertionError):
 
 class Refusal(Exception):
     """Inside the checker: the check cannot go on, and the one line that says why."""
+
+
+def _plain(value: Any) -> Any:
+    """Tuples become lists, and what JSON cannot say (NaN, infinity) None."""
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

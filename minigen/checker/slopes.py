@@ -31,10 +31,10 @@ class Slope:
     bent: bool = False  # smaller steps see left and right slopes apart: there is a kink close by
     rivals: "tuple[Slope, ...]" = ()  # what lower rungs suggest instead: there is fine structure at x
 
-    def agrees(self, yours: float, rounding: float = 0.0) -> bool:
+    def agrees(self, yours: float, rounding: float = 0.0, relative: float = RELATIVE) -> bool:
         """Whether `yours` is as near as can be told; `rounding` is its own."""
         size = max(abs(yours), abs(self.value))
-        return abs(yours - self.value) <= 4 * self.uncertainty + RELATIVE * size + rounding
+        return abs(yours - self.value) <= 4 * self.uncertainty + relative * size + rounding
 
     def is_sharp(self, yours: float) -> bool:
         """Whether an error of one part in ten thousand could not hide in the uncertainty."""

@@ -109,7 +109,7 @@ def _check(target: Target, module: Any, path: Path, args: argparse.Namespace, se
     """One target's result: 'right', 'wrong' or 'not started', the words for people, and the report."""
     import numpy as np
 
-    from minigen.checker.files import inputs_for, where
+    from minigen.checker.files import FileError, inputs_for, where
     from minigen.errors import MinigenError
     from minigen.gradcheck import gradcheck
 
@@ -125,6 +125,8 @@ def _check(target: Target, module: Any, path: Path, args: argparse.Namespace, se
             raise_on_failure=False,
             name=target.name,
         )
+    except FileError:
+        raise
     except NotImplementedError as error:
         return result | {"state": "not started", "says": f"{target.name}: not started ({where(error, path)})"}
     except Exception as error:  # the file's code may raise anything
