@@ -72,7 +72,7 @@ def backward(
     """Add the gradient of `y` to `.grad` of every leaf that requires it (`Tensor.backward`)."""
     found = _walk(y, _seed(y, seed, create_graph), None, create_graph, _keep(retain_graph, create_graph))
     for leaf, g in found.items():
-        leaf.grad = g if leaf.grad is None else leaf.grad + g
+        leaf.grad = g if leaf.grad is None else _array(leaf.grad + g)
 
 
 def _keep(retain_graph: bool | None, create_graph: bool) -> bool:
@@ -112,7 +112,7 @@ def _called(x: Any) -> str:
 
 
 def reachable(y: Node, stop: frozenset | set = frozenset()) -> list[Node]:
-    """The nodes that y was computed from and that require gradients, newest first; not looking behind `stop`."""
+    """The nodes that y was computed from and that require gradients, oldest first; not looking behind `stop`."""
     seen, stack = {y}, [y]
     while stack:
         recipe = stack.pop().recipe
@@ -123,7 +123,7 @@ def reachable(y: Node, stop: frozenset | set = frozenset()) -> list[Node]:
                 seen.add(a)
                 if a.recipe is not None and a not in stop:
                     stack.append(a)
-    return sorted(seen, key=attrgetter("seq"), reverse=True)
+    return sorted(seen, key=attrgetter("seq"))
 
 
 def _walk(y: Node, seed: Any, wanted: list[Node] | None, create_graph: bool, keep: bool) -> dict[Node, Any]:
@@ -133,13 +133,34 @@ def _walk(y: Node, seed: Any, wanted: list[Node] | None, create_graph: bool, kee
     targets = leaves if wanted is None else set(wanted)
     inner = None if leaves == targets else _leading_to(targets, order)
     with enable_grad() if create_graph else no_grad():
-        return _propagate(order, {y: seed}, targets, inner, create_graph, keep)
+        found = _propagate(order, {y: seed}, targets, inner, create_graph, keep)
+    return found if create_graph else _owned(found, seed)
+
+
+def _owned(found: dict[Node, Any], seed: Array) -> dict[Node, Any]:
+    """The same gradients, each an array of its own: no view, not the seed, not shared by two nodes.
+
+    Rules hand gradients on as they are (both arguments of a sum get the same array); their receiver may write to them.
+    """
+    taken = {id(seed)}
+    for node, g in found.items():
+        g = _array(g)
+        if id(g) in taken or getattr(g, "base", None) is not None:
+            g = g.copy()
+        taken.add(id(g))
+        found[node] = g
+    return found
+
+
+def _array(g: Any) -> Array:
+    """NumPy gives scalars for 0-d results; a gradient is an array."""
+    return g if is_array(g) or isinstance(g, Node) else xp.asarray(g)
 
 
 def _leading_to(targets: set[Node], order: list[Node]) -> set[Node]:
     """The nodes that have a target behind them: only through these must the walk go."""
     inner: set[Node] = set()
-    for node in reversed(order):
+    for node in order:
         recipe = node.recipe
         # behind a spent node everything is gone: it stays, so that the walk can say so
         if recipe is SPENT or (
@@ -158,13 +179,15 @@ def _propagate(
     create_graph: bool,
     keep: bool,
 ) -> dict[Node, Any]:
-    """Carry `grads` down `order` (newest first) to the targets, through `inner` nodes only (None: through all).
+    """Carry `grads` from the newest of `order` to the targets, through `inner` nodes only (None: through all).
 
-    Each gradient, and unless `keep` each recipe, is dropped as soon as it is spent, so memory is freed on the way.
+    `order`, each gradient, and unless `keep` each recipe, is used up on the way: what is spent is freed at once.
     """
     found: dict[Node, Any] = {}
     last_change, checking = history.last, is_checking()
-    for node in order:
+    fast = inner is None and not create_graph and not checking
+    while order:
+        node = order.pop()
         g = grads.pop(node, None)
         if g is None:
             continue
@@ -184,25 +207,36 @@ def _propagate(
         call, args, kwargs, raw, saved, watched, rule = recipe
         if watched or node.seq < last_change:
             check_unchanged(node)
+        if raw is None and fast:  # the loop below, unrolled: what a chain of small operations consists of
+            a, b = args
+            left, right = rule(g, saved, a._data, b._data)
+            if a.requires_grad:
+                ga = left()
+                if ga.shape != a._data.shape:
+                    ga = sum_to(ga, shape=a._data.shape)
+                before = grads.get(a)
+                grads[a] = ga if before is None else before + ga
+            if b.requires_grad:
+                ga = right()
+                if ga.shape != b._data.shape:
+                    ga = sum_to(ga, shape=b._data.shape)
+                before = grads.get(b)
+                grads[b] = ga if before is None else before + ga
+            if not keep:
+                node.recipe = SPENT
+            continue
         if create_graph:
             thunks = _recorded_thunks(node, g)
-        elif raw is None:
-            a, b = args
-            thunks = rule(g, saved, a._data, b._data)
         else:
-            thunks = rule(g, saved, *raw, **kwargs)
-        if type(thunks) is not tuple:
-            thunks = (thunks,)
-        i = -1
-        for a in args:  # counted by hand: zip and enumerate cost more than a small rule
-            i += 1
+            thunks = rule(g, saved, *(raw or [x._data for x in args]), **kwargs)
+        for a, thunk in zip(args, thunks if isinstance(thunks, tuple) else (thunks,), strict=True):
             if not isinstance(a, Node) or not a.requires_grad:
                 continue
             if inner is not None and a not in inner and a not in targets:
                 continue
-            ga, data = thunks[i](), a._data
-            if ga.shape != data.shape:
-                ga = sum_to(ga, shape=data.shape)
+            ga = thunk()
+            if ga.shape != a._data.shape:
+                ga = sum_to(ga, shape=a._data.shape)
             if checking:
                 check_finite(call, args, getattr(ga, "_data", ga), "in the backward pass, ")
             before = grads.get(a)

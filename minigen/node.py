@@ -5,9 +5,12 @@ out through `.data` can also be written to behind our back: it is fingerprinted 
 op reads it, and compared when the backward pass needs it.
 """
 
+import zlib
 from collections.abc import Sequence
 from itertools import count
 from typing import Any
+
+import numpy as np
 
 from minigen.backend import Array, describe, xp
 from minigen.errors import GraphError
@@ -71,10 +74,18 @@ def look_again(node: Node) -> bool:
 
 
 def fingerprint(data: Array) -> int:
-    """A number that changes when the array does: the 64-bit sum of its words, about 10 GB/s."""
+    """A number that changes when the array does, about 3 GB/s: the CRC of its bytes.
+
+    On another backend a sum of its words, each mixed and weighted by its place, so that nothing leaves the device.
+    """
     flat = xp.ascontiguousarray(data).reshape(-1)
-    words = flat.view("uint64") if flat.nbytes % 8 == 0 and flat.nbytes else flat.view("uint8")
-    return int(words.sum(dtype="uint64"))
+    if isinstance(flat, np.ndarray):
+        return zlib.crc32(flat.view(np.uint8).data)
+    words = flat.view("uint32" if flat.dtype.itemsize % 4 == 0 else "uint8").astype("uint64")
+    words = words * (
+        xp.arange(words.size, dtype="uint64") * 2 + 1
+    )  # odd weights: no change is multiplied away
+    return int((words ^ (words >> 17)).sum(dtype="uint64"))
 
 
 def check_unchanged(node: Node) -> None:
@@ -84,8 +95,8 @@ def check_unchanged(node: Node) -> None:
     """
     call, args = node.recipe[:2]
     values: Sequence = (node, *args)
-    flags = call.uses or (True,) * len(values)
-    for position, (needed, value) in enumerate(zip(flags, values, strict=False)):
+    for position, value in enumerate(values):
+        needed = call.uses[min(position, len(call.uses) - 1)]
         if not needed or not isinstance(value, Node) or (position == 0 and call.fused):
             continue
         if value._print is not None:

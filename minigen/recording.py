@@ -13,7 +13,9 @@ pass needs: take shapes and other metadata out of it first, so that an input whi
 """
 
 import contextlib
+import inspect
 from collections.abc import Callable
+from types import CodeType
 from typing import Any
 
 from minigen.backend import Array, xp
@@ -43,7 +45,9 @@ class Op:
     forward: Callable[..., Any]  # on raw arrays
     fused: bool
     rule: Callable[..., Any]
-    uses: tuple[bool, ...] | None  # which of (y, *args) the rule captures; None: all
+    uses: tuple[
+        bool, ...
+    ]  # which of (y, *args) the rule's thunks capture; the last also speaks for the rule's *args
     twin: Callable[..., Any] | None
     explain: Callable[..., str | None] | None
     vjp: Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -77,6 +81,10 @@ def _takes_two(forward: Callable[..., Any]) -> bool:
     return (
         code.co_argcount == 2 and not code.co_kwonlyargcount and not code.co_flags & 0x0C
     )  # no *args, **kwargs
+
+
+def _is_variadic(code: CodeType) -> bool:
+    return bool(code.co_flags & inspect.CO_VARARGS)
 
 
 def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
@@ -161,9 +169,10 @@ def _equip(call: Any, forward: Callable[..., Any], is_fused: bool) -> Op:
 
     def vjp(rule):
         code = rule.__code__
-        names = code.co_varnames[: code.co_argcount]
+        names, captured = code.co_varnames, set(code.co_cellvars)
         call.rule = rule
-        call.uses = None if code.co_flags & 0x04 else tuple(name in code.co_cellvars for name in names[1:])
+        rest = names[code.co_argcount + code.co_kwonlyargcount] in captured if _is_variadic(code) else True
+        call.uses = (*[name in captured for name in names[1 : code.co_argcount]], rest)
         return rule
 
     def fits(explain):
@@ -177,7 +186,7 @@ def _equip(call: Any, forward: Callable[..., Any], is_fused: bool) -> Op:
     call.__name__ = call.__qualname__ = call.name = forward.__name__
     call.__module__, call.__doc__, call.__wrapped__ = forward.__module__, forward.__doc__, forward
     call.forward, call.fused = forward, is_fused
-    call.rule, call.twin, call.explain, call.uses = _no_rule(call.name), None, None, None
+    call.rule, call.twin, call.explain, call.uses = _no_rule(call.name), None, None, (True,)
     call.vjp, call.fits, call.as_twin = vjp, fits, as_twin
     return call
 
