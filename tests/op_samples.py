@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import conv_loops as loops
 import numpy as np
 
 
@@ -415,6 +416,52 @@ SAMPLES: list[Sample] = [
                empty=(((0, *x[1:]), k, k),),
                misfits=(([(2, 4), (3,), (3,)], {}), ([(2, 4), (4,), (1,)], {}), ([(2, 4), (), ()], {})))
         for x, k, kwargs in [((3, 4), (4,), {}), ((2, 2, 3), (2, 3), {"eps": 0.1})]
+    ),
+    # Convolution and pooling
+    *(
+        Sample("conv2d", (real(*x), real(*w), *([real(w[0])] if bias else [])), loops.conv2d, kwargs, empty=empty,
+               misfits=(([x, (4, 7, *w[2:])], {}), ([x, w, (w[0] + 1,)], {}), ([x[1:], w], {}),
+                        ([x, (*w[:2], 30, 1)], {"taps": None}), ([x, w], {"stride": 0}), ([x, w], {"padding": -1}),
+                        ([x, w], {"taps": ((True,),) * (w[2] + 1)})))
+        for x, w, bias, kwargs, empty in [
+            ((2, 2, 4, 3), (3, 2, 2, 3), True, {}, ()),
+            ((2, 1, 5, 4), (2, 1, 3, 3), True, {"stride": 2, "padding": 1}, (((0, 1, 5, 4), (2, 1, 3, 3), (2,)),)),
+            ((1, 2, 6, 4), (2, 2, 3, 2), False, {"stride": (1, 3), "dilation": (2, 1), "padding": (3, 1)}, ()),
+            ((2, 5, 2, 3), (2, 5, 1, 1), False, {}, (((0, 5, 2, 3), (2, 5, 1, 1)),)),
+            ((1, 2, 3, 3), (1, 2, 3, 2), False, {"padding": 1, "taps": ((True, True), (True, False), (False, False))},
+             ()),
+        ]
+    ),
+    *(
+        Sample("conv_transpose2d", (real(*x), real(*w), *([real(w[1])] if bias else [])), loops.conv_transpose2d,
+               kwargs, empty=empty,
+               misfits=(([x, (7, *w[1:])], {}), ([x, w, (w[1] + 1,)], {}), ([x, w], {"output_padding": 3}),
+                        ([x, w], {"padding": 30}), ([x, w[1:]], {"taps": None})))
+        for x, w, bias, kwargs, empty in [
+            ((2, 2, 2, 3), (2, 3, 2, 2), True, {}, (((0, 2, 2, 3), (2, 3, 2, 2), (3,)),)),
+            ((1, 3, 2, 2), (3, 2, 4, 4), True, {"stride": 2, "padding": 1}, ()),
+            ((2, 2, 2, 2), (2, 1, 2, 3), False, {"stride": (3, 2), "output_padding": (1, 0), "dilation": (1, 2)}, ()),
+        ]
+    ),
+    *(
+        Sample("conv2d_weight", (real(2, 2, 5, 4), real(2, 3, *g)), loops.conv2d_weight, {"kernel": (3, 2), **kwargs},
+               empty=(((0, 2, 5, 4), (0, 3, *g)),),
+               misfits=(([(2, 2, 5, 4), (1, 3, *g)], {}), ([(2, 2, 5, 4), (2, 3, 9, 9)], {})))
+        for g, kwargs in [((3, 3), {}), ((2, 3), {"stride": 2, "padding": (0, 1)})]
+    ),
+    *(
+        Sample("unfold", (real(2, 2, 3, 4),), loops.unfold, {"kernel": 2, **kwargs}, empty=((0, 2, 3, 4),),
+               misfits=(([(2, 3, 4)], {}), ([(2, 2, 3, 4)], {"kernel": 9})))
+        for kwargs in [{}, {"stride": (2, 1), "padding": 1}]
+    ),
+    Sample("fold", (real(2, 8, 4),), loops.fold, {"size": (3, 4), "kernel": 2, "stride": (1, 2)}, empty=((0, 8, 4),),
+           misfits=(([(2, 7, 4)], {}), ([(2, 8, 5)], {}), ([(2, 8)], {}))),
+    *(
+        Sample(name, (distinct(2, 2, 5, 4),), loops.pool(choose, fill), {"kernel": 2, **kwargs},
+               empty=((0, 2, 5, 4),), misfits=(([(2, 5, 4)], {}), ([(2, 2, 5, 4)], {"kernel": 9}),
+                                               ([(2, 2, 5, 4)], {"padding": 2})))
+        for name, choose, fill in [("max_pool2d", np.max, -math.inf), ("avg_pool2d", np.mean, 0.0)]
+        for kwargs in [{}, {"kernel": (3, 2), "stride": 1, "padding": (1, 0)}]
     ),
     # Losses
     Sample("bce_with_logits", (real(3, 2), chance(3, 2)),

@@ -3,6 +3,7 @@
 from minigen.nn import init, losses
 from minigen.nn.activations import ELU, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from minigen.nn.container import Flatten, Reshape, Sequential
+from minigen.nn.conv import AvgPool2d, Conv2d, ConvTranspose2d, MaxPool2d
 from minigen.nn.dense import Dense
 from minigen.nn.dropout import Dropout
 from minigen.nn.losses import bce_with_logits, cross_entropy, l1, squared_error
@@ -11,12 +12,16 @@ from minigen.nn.norm import BatchNorm, LayerNorm
 
 __all__ = [
     "ELU",
+    "AvgPool2d",
     "BatchNorm",
+    "Conv2d",
+    "ConvTranspose2d",
     "Dense",
     "Dropout",
     "Flatten",
     "LayerNorm",
     "LeakyReLU",
+    "MaxPool2d",
     "Module",
     "ReLU",
     "Reshape",

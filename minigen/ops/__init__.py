@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401 (what is imported here is what `__all__` lists)
 
+from minigen.ops.conv import conv2d, conv2d_weight, conv_transpose2d
 from minigen.ops.elementwise import (
     abs,
     add,
@@ -33,6 +34,7 @@ from minigen.ops.elementwise import (
 from minigen.ops.indexing import put, take
 from minigen.ops.linalg import linear, matmul
 from minigen.ops.losses import bce_with_logits, cross_entropy, squared_error
+from minigen.ops.pool import avg_pool2d, fold, max_pool2d, unfold
 from minigen.ops.reduce import (
     cumsum,
     log_softmax,
