@@ -336,8 +336,8 @@ def test_misfits_are_refused_in_our_own_words(row, rng):
 def _foreign(error) -> bool:
     """Whether the message quotes an exception that minigen did not raise itself."""
     cause = error.__cause__
-    if cause is None:
-        return False
+    if cause is None or isinstance(cause, MinigenError):
+        return cause is not None and _foreign(cause)
     frame = cause.__traceback__
     while frame.tb_next is not None:
         frame = frame.tb_next
