@@ -1,11 +1,13 @@
 """The flat buffers behind the optimizers: assigned, frozen and shared parameters, missing gradients; their state."""
 
+import threading
+
 import numpy as np
 import pytest
 from backends import each_backend
 from nn_helpers import close, host, tensor
 
-from minigen import Tensor, grad, nn
+from minigen import Tensor, grad, nn, workers
 from minigen.backend import from_host, using
 from minigen.errors import CheckpointError, GraphError, ShapeError
 from minigen.optim import SGD, Adam, AdamW, RMSProp, flat
@@ -260,3 +262,36 @@ def test_training_a_small_network_with_each(rng):
             loss.backward()
             opt.step()
         assert loss.item() < 0.6, f"{opt}: exclusive or stays near ln 2 = 0.69 unless something is learned"
+
+
+@every_kind
+def test_workers_change_nothing(make, rng, monkeypatch):
+    """Blocks shared between two workers give the same bits as one worker alone."""
+    monkeypatch.setattr(flat, "BLOCK", 64)
+    start, gradients = rng.normal(size=(40, 50)), rng.normal(size=(5, 40, 50))
+    results = []
+    for count in (1, 2):
+        with workers.using(count):
+            p = Tensor(start.astype("f4"), requires_grad=True)
+            optimizer = make([p])
+            for g in gradients:
+                optimizer.step([g.astype("f4")])
+            results.append(p.numpy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_rule_of_ones_own_runs_on_one_thread(monkeypatch):
+    """It may keep things on self from one line to the next, which two threads would mix up."""
+    monkeypatch.setattr(flat, "BLOCK", 8)
+    seen = set()
+
+    class Own(SGD):
+        def update(self, w, g, v):
+            seen.add(threading.get_ident())
+            w -= self.lr * g
+
+    p = Tensor(np.ones(1000, "f4"), requires_grad=True)
+    with workers.using(2):
+        Own([p], lr=0.1).step([np.ones(1000, "f4")])
+    assert seen == {threading.get_ident()}
+    assert (p.numpy() == np.float32(1) - np.float32(0.1)).all()

@@ -6,11 +6,12 @@ each. Side by side in one buffer, parameters are updated a block at a time: the 
 
 from typing import NamedTuple
 
+from minigen import workers
 from minigen.backend import Array, active, xp
 from minigen.errors import ShapeError
 from minigen.tensor import Tensor
 
-BLOCK = 65_536  # elements: 256 kB of float32; measured, 16k to 128k differ little and 4k costs twice as much
+BLOCK = 131_072  # elements: 512 kB of float32; workers need passes long enough to be worth handing over
 
 
 class Piece(NamedTuple):
@@ -44,7 +45,6 @@ class Flat:
         self.block = (
             BLOCK if active().name == "numpy" else max(1, self.starts[-1])
         )  # a launch costs more than a miss
-        self._g = xp.empty(min(self.block, self.starts[-1]), dtype)
         self._plans: dict[tuple[int, int], list[Block]] = {}
         self.gather()
 
@@ -90,7 +90,14 @@ class Flat:
 
     def collect(self, block: Block, grads: list[Array]) -> Array:
         """The block's gradient, copied together from the 1-D gradients of the parameters."""
-        g = self._g[: block.w.size]
+        g = scratch("gradient", block.w)
         for i, source, target in block.pieces:
             g[target] = grads[i][source]
         return g
+
+
+def scratch(name: str, like: Array) -> Array:
+    """An array like `like` to compute in: on the CPU the same buffer every time, one for each worker."""
+    if active().name == "numpy":
+        return workers.scratch(f"optim {name}", like.shape, like.dtype)
+    return xp.empty(like.shape, like.dtype)

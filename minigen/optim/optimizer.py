@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from minigen import workers
 from minigen.autograd import touch
 from minigen.backend import Array, describe, from_host, to_host, xp
 from minigen.errors import DivergenceError, DTypeError, GraphError, SettingError, ShapeError
 from minigen.nn.module import Module
 from minigen.nn.state import check_state
-from minigen.optim.flat import Flat
+from minigen.optim.flat import Block, Flat, scratch
 from minigen.tensor import Tensor
 
 
@@ -35,7 +36,6 @@ class Optimizer:
             raise SettingError(f"{type(self).__name__}: weight_decay must be at least 0, got {weight_decay}")
         self.lr, self.weight_decay = lr, float(weight_decay)
         self.steps = [0] * len(self.params)  # for each parameter: those without a gradient stand still
-        self._scratch: dict[Any, Array] = {}
         self._flats: list[tuple[list[int], Flat]] = []
         for dtype in dict.fromkeys(p._data.dtype for p in self.params):
             members = [i for i, p in enumerate(self.params) if p._data.dtype == dtype]
@@ -78,12 +78,21 @@ class Optimizer:
             flat.gather()
             local = [given[i] for i in members]
             for first, last, t in self._runs(members, given):
-                for block in flat.blocks(first, last):
-                    self._apply(block.w, flat.collect(block, local), block.state, t)
+                self._walk(flat, local, flat.blocks(first, last), t)
         for i, g in enumerate(given):
             if g is not None:
                 self.steps[i] += 1
                 touch(self.params[i])
+
+    def _walk(self, flat: Flat, grads: list[Any], blocks: list[Block], t: int) -> None:
+        """Apply the rule to every block. The engine's own rules keep nothing on the way, so workers can share them."""
+
+        def some(start: int, stop: int) -> None:
+            for block in blocks[start:stop]:
+                self._apply(block.w, flat.collect(block, grads), block.state, t)
+
+        alone = len(blocks) < 2 * workers.count() or not self.update.__module__.startswith("minigen.")
+        workers.share(len(blocks), some, parts=1 if alone else None)
 
     def zero_grad(self) -> None:
         """Forget every `.grad`."""
@@ -146,10 +155,7 @@ class Optimizer:
 
     def scratch(self, like: Array) -> Array:
         """An array like `like` to compute in; the same one every time."""
-        kept = self._scratch.get(like.dtype)
-        if kept is None or kept.size < like.size:
-            kept = self._scratch[like.dtype] = xp.empty(like.shape, like.dtype)
-        return kept[: like.size]
+        return scratch("update", like)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """Everything that the next step depends on besides parameters and gradients, as host arrays.
