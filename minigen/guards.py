@@ -11,12 +11,16 @@ from minigen.errors import DTypeError, GraphError, MinigenError, ShapeError
 from minigen.node import Node
 
 
-def fit_constants(call, args: tuple, raw: Sequence) -> list:
-    """Arguments that are no Tensors take the Tensors' float dtype: a float64 constant must not widen float32."""
+def fit_constants(call, args: tuple, raw: Sequence, keep: bool) -> list:
+    """Arguments that are no Tensors take the Tensors' float dtype: a float64 constant must not widen float32.
+
+    keep: a backward pass may come, so the caller's arrays are copied: they may be changed until then.
+    """
     dtype = next((a._data.dtype for a in args if isinstance(a, Node) and a._data.dtype.kind == "f"), None)
     if dtype is None:
         return list(raw)
-    return [r if isinstance(a, Node) else _constant(call, r, dtype) for a, r in zip(args, raw, strict=True)]
+    fitted = [r if isinstance(a, Node) else _constant(call, r, dtype) for a, r in zip(args, raw, strict=True)]
+    return [f.copy() if keep and f is a and is_array(f) else f for a, f in zip(args, fitted, strict=True)]
 
 
 def _constant(call, value: Any, dtype: Any) -> Any:

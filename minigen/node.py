@@ -55,12 +55,16 @@ def touch(node: Node) -> None:
 
 
 def hand_out(node: Node) -> Array:
-    """The array of `node`, for someone who may write to it."""
+    """The array of `node`, for someone who may write to it; and so to the tensors that it is a view of."""
     if node._print is None:
         node._print = fingerprint(node._data)
     else:
         look_again(node)
     history.last = clock()
+    if getattr(node._data, "base", None) is not None and isinstance(node.recipe, tuple):
+        for a in node.recipe[1]:
+            if isinstance(a, Node) and a._print is None and _root(a._data) is _root(node._data):
+                hand_out(a)
     return node._data
 
 
@@ -88,6 +92,25 @@ def fingerprint(data: Array) -> int:
     return int((words ^ (words >> 17)).sum(dtype="uint64"))
 
 
+def _last_change(node: Node) -> int:
+    """When the data of `node` was last changed, also through a tensor that it is a view of."""
+    if node._print is not None:
+        look_again(node)
+    last = node._stamp
+    if getattr(node._data, "base", None) is not None and isinstance(node.recipe, tuple):
+        for a in node.recipe[1]:
+            if isinstance(a, Node) and _root(a._data) is _root(node._data):
+                last = max(last, _last_change(a))
+    return last
+
+
+def _root(data: Array) -> Array:
+    """The array that owns the memory of `data`."""
+    while getattr(data, "base", None) is not None:
+        data = data.base
+    return data
+
+
 def check_unchanged(node: Node) -> None:
     """GraphError if something that the backward rule of `node` needs was changed since the forward pass.
 
@@ -99,9 +122,7 @@ def check_unchanged(node: Node) -> None:
         needed = call.uses[min(position, len(call.uses) - 1)]
         if not needed or not isinstance(value, Node) or (position == 0 and call.fused):
             continue
-        if value._print is not None:
-            look_again(value)
-        if value._stamp > node.seq:
+        if _last_change(value) > node.seq:
             what = "output" if position == 0 else f"input {position - 1}"
             label = f" {value.name!r}" if value.name else ""
             raise GraphError(

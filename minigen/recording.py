@@ -21,7 +21,7 @@ from typing import Any
 from minigen.backend import Array, xp
 from minigen.errors import GraphError
 from minigen.guards import check_finite, explain_failure, fit_constants
-from minigen.node import Node, clock, look_again
+from minigen.node import Node, clock, hand_out, look_again
 
 _recording = True
 _anomaly = False
@@ -78,9 +78,8 @@ def fused(forward: Callable[..., Any]) -> Op:
 
 def _takes_two(forward: Callable[..., Any]) -> bool:
     code = forward.__code__
-    return (
-        code.co_argcount == 2 and not code.co_kwonlyargcount and not code.co_flags & 0x0C
-    )  # no *args, **kwargs
+    options = code.co_kwonlyargcount or code.co_flags & inspect.CO_VARKEYWORDS
+    return code.co_argcount == 2 and not options and not _is_variadic(code)
 
 
 def _is_variadic(code: CodeType) -> bool:
@@ -103,7 +102,8 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
                 mixed = mixed or (type(a) is not float and type(a) is not int)
                 raw.append(a)
         if mixed and found:
-            raw = fit_constants(this, args, raw)
+            raw = fit_constants(this, args, raw, keep=track and _recording)
+            args = tuple([a if isinstance(a, Node) else r for a, r in zip(args, raw, strict=True)])
         try:
             y = this.forward(*raw, **kwargs)
         except _FORWARD_ERRORS as error:
@@ -120,6 +120,8 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
         if track and _recording:
             t.requires_grad = True
             t.recipe = (this, args, kwargs, raw, saved if is_fused else y, watched, this.rule)
+            if watched and getattr(y, "base", None) is not None:
+                hand_out(t)  # a view of data that somebody may write to
         return t
 
     return call

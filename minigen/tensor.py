@@ -23,7 +23,7 @@ _COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_
 class Tensor(Node):
     """An array of the active backend, with gradients.
 
-    data: a number, a list (these become float32), or an array (whose float dtype is kept; integers stay integers).
+    data: a number or list (these become float32), or an array (copied; floats keep their dtype, integers stay).
     requires_grad: record what is computed from this tensor, so that `backward` and `grad` reach it. Floats only.
     """
 
@@ -31,7 +31,7 @@ class Tensor(Node):
     __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
-        self._data = as_array(data, dtype)
+        self._data = as_array(data, dtype, copy=True)
         self._stamp, self.seq = 0, clock()
         self.grad = self.recipe = self._print = None
         self.name, self.requires_grad = name, False
@@ -47,7 +47,8 @@ class Tensor(Node):
 
     @data.setter
     def data(self, value: Any) -> None:
-        self._data = as_array(value, self._data.dtype)
+        if value is not self._data:  # `t.data -= 1` changes the array and then assigns it
+            self._data = as_array(value, self._data.dtype, copy=True)
         autograd.touch(self)
 
     def require_grad(self, flag: bool = True) -> "Tensor":
@@ -102,10 +103,8 @@ class Tensor(Node):
         return self._single("item")
 
     def detach(self) -> "Tensor":
-        """The same numbers, cut from the graph."""
-        t = autograd.constant(self._data)
-        t._print = autograd.fingerprint(self._data) if self._print is not None else None
-        return t
+        """A copy of the numbers, cut from the graph."""
+        return autograd.constant(self._data.copy())
 
     def backward(
         self, seed: Any = None, *, create_graph: bool = False, retain_graph: bool | None = None
@@ -359,14 +358,19 @@ class Tensor(Node):
         return ops.relu(self)
 
 
-def as_array(data: Any, dtype: Any = None) -> Array:
-    """Anything numeric -> an array of the active backend. Numbers and lists of floats become float32."""
+def as_array(data: Any, dtype: Any = None, copy: bool = False) -> Array:
+    """Anything numeric -> an array of the active backend. Numbers and lists of floats become float32.
+
+    copy: never the caller's own memory, which the caller may go on to change.
+    """
     if isinstance(data, Node):
         data = data._data
     array = data if is_array(data) else _from_python(data)
     if array.dtype.kind not in "fiub":
         raise DTypeError(f"a Tensor holds numbers, got dtype {array.dtype}: convert the data first")
-    return array if dtype is None or array.dtype == dtype else array.astype(dtype)
+    if dtype is not None and array.dtype != dtype:
+        return array.astype(dtype)
+    return array.copy() if copy and (array is data or isinstance(data, np.ndarray)) else array
 
 
 def _from_python(data: Any) -> Array:

@@ -612,3 +612,61 @@ def test_a_leaf_is_its_own_gradient():
     x.backward()
     assert x.grad == 1.0
     assert grad(x, x) == 1.0
+
+
+def _through_the_constructor():
+    array = np.ones(4)
+    x = Tensor(array, requires_grad=True)
+    return x, (x * x).sum(), lambda: array.__iadd__(5)
+
+
+def _through_assignment():
+    array = np.ones(4)
+    x = leaf(0.0, 0.0, 0.0, 0.0)
+    x.data = array
+    return x, (x * x).sum(), lambda: array.__iadd__(5)
+
+
+def _through_a_detached_copy():
+    x = leaf(*np.log([2.0, 2.0]))
+    y = ops.exp(x)
+    return x, y.sum(), lambda: y.detach().data.__imul__(0)
+
+
+def _through_a_constant():
+    array = np.full(4, 2.0)
+    x = leaf(1.0, 1.0, 1.0, 1.0)
+    return x, (x * array).sum(), lambda: array.__imul__(9)
+
+
+@pytest.mark.parametrize(
+    "make", [_through_the_constructor, _through_assignment, _through_a_detached_copy, _through_a_constant]
+)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_what_others_may_change_is_copied(make, create_graph):
+    x, y, damage = make()
+    damage()
+    g = grad(y, x, create_graph=create_graph)
+    np.testing.assert_allclose(getattr(g, "_data", g), np.full(x.shape, 2.0))
+
+
+def test_damage_through_a_recorded_view_is_caught():
+    for reshape in (lambda x: x.reshape(2, 1), lambda x: x[:1], lambda x: x.mT):
+        x = Tensor(np.ones((1, 2)), requires_grad=True)
+        view, y = reshape(x), (x * x).sum()
+        view.data[...] = 9.0
+        with pytest.raises(GraphError, match="mul"):
+            y.backward()
+        x = Tensor(np.ones((1, 2)), requires_grad=True)
+        view = reshape(x)
+        y = (view * view).sum()
+        x.data[...] = 9.0
+        with pytest.raises(GraphError, match="mul"):
+            y.backward()
+        x = Tensor(np.ones((1, 2)), requires_grad=True)
+        array = x.data
+        view = reshape(x)
+        y = (view * view).sum()
+        array[...] = 9.0
+        with pytest.raises(GraphError, match="mul"):
+            y.backward()
