@@ -10,21 +10,20 @@ determinism, inputs changed in place. A kink is skipped and counted. A failure r
 the diagnosis. The parts are in minigen.checker.
 """
 
-import inspect
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from minigen.autograd import is_op
 from minigen.backend import from_host, is_array, to_host
 from minigen.checker.conduct import Examined, examine, misfit, random_upstream, same
-from minigen.checker.culprit import argument_names, first_wrong
+from minigen.checker.culprit import first_wrong
 from minigen.checker.diagnosis import explain, why_shape
 from minigen.checker.entries import Comparer, summarise
 from minigen.checker.lend import is_module, lent, parameters_of
 from minigen.checker.report import GradcheckError, Refusal, Report
+from minigen.checker.signatures import argument_names
 from minigen.checker.subjects import EngineSubject, HandWritten, SecondOrder
 from minigen.errors import DTypeError, MinigenError
 from minigen.tensor import Tensor
@@ -76,7 +75,7 @@ def gradcheck(
     owner = owner if is_module(owner) else None
     chosen = _chosen(owner, params)
     cause: BaseException | None = None
-    with lent(owner, *chosen.values(), params):
+    with lent(owner, *chosen.values(), params), np.errstate(all="ignore"):
         for t in chosen.values():
             t.requires_grad = True
         try:
@@ -149,7 +148,7 @@ def _subject(
 ) -> EngineSubject | HandWritten:
     some_require = any(isinstance(x, Tensor) and x.requires_grad for x in inputs)
     plain = [_given(x, i, some_require) for i, x in enumerate(inputs)]
-    names = _argument_names(f, len(inputs))
+    names = argument_names(f, len(inputs))
     free = [x for x in plain if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
     if not free and not parameters:
         what = ", ".join(
@@ -212,17 +211,3 @@ def _name_of(f: Any) -> str:
         return type(f).__name__
     name = getattr(f, "__qualname__", getattr(f, "__name__", type(f).__name__)).rpartition("<locals>.")[2]
     return "f" if name == "<lambda>" else name
-
-
-def _argument_names(f: Any, count: int) -> list[str]:
-    """x, y, ... as f calls its arguments, else input 0, input 1, ..."""
-    if is_op(f):
-        names = argument_names(f, count)
-    else:
-        try:
-            parameters = inspect.signature(f).parameters.values()
-        except (TypeError, ValueError):
-            parameters = ()  # type: ignore[assignment]
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        names = [p.name for p in parameters if p.kind in kinds][:count]
-    return names + [f"input {i}" for i in range(len(names), count)]

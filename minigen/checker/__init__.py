@@ -8,6 +8,7 @@ entries     which entries are compared, and the verdict on each
 culprit     the first wrong operation of a recorded graph
 diagnosis   from a comparison that failed to the evidence of it
 causes      from the pattern of the error to its likely cause
+signatures  what a function calls its arguments
 files       what a file on disk defines that can be checked
 report      what is handed back, and the error that carries it
 """

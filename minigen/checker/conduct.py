@@ -99,8 +99,7 @@ def same(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether two runs agree but for the last bits."""
     if a.shape != b.shape:
         return False
-    with np.errstate(all="ignore"):
-        near = np.abs(a - b) <= SAME * np.maximum(np.abs(a), np.abs(b)).max(initial=0.0)
+    near = np.abs(a - b) <= SAME * np.maximum(np.abs(a), np.abs(b)).max(initial=0.0)
     return bool((near | (a == b) | (np.isnan(a) & np.isnan(b))).all())
 
 
@@ -165,10 +164,7 @@ def _rounding(subject: Any, upstream: list[np.ndarray], gradients: list[np.ndarr
         for i, (g, h) in enumerate(zip(gradients, scaled, strict=True)):
             if h is None or np.shape(h) != g.shape:
                 continue
-            with np.errstate(all="ignore"):
-                seen = np.minimum(
-                    8 * np.abs(h / scale - g), 2.0**-44 * (largest + np.abs(g).max(initial=0.0))
-                )
+            seen = np.minimum(8 * np.abs(h / scale - g), 2.0**-44 * (largest + np.abs(g).max(initial=0.0)))
             floor[i] = np.maximum(floor[i], np.where(np.isfinite(seen), seen, 0.0))
     return floor
 
@@ -179,8 +175,7 @@ def _running_error(subject: Any, upstream: list[np.ndarray]) -> float:
     total = 0.0
     for node, g in zip(nodes, subject.pull(outputs, nodes, upstream), strict=True):
         if g is not None:
-            with np.errstate(all="ignore"):
-                error = EPS * float(np.abs(to_host(g) * to_host(node._data)).sum())
+            error = EPS * float(np.abs(to_host(g) * to_host(node._data)).sum())
             total += error if np.isfinite(error) else 0.0
     return total
 
@@ -225,8 +220,9 @@ def misfit(subject: Any, i: int, g: np.ndarray) -> str:
 
 
 def _unchanged(subject: Any, before: list[np.ndarray], who: str) -> None:
-    for name, x, old in zip(subject.names, subject.values, before, strict=True):
-        if not np.array_equal(x, old, equal_nan=True):
+    after = subject.seen() if hasattr(subject, "seen") else subject.values
+    for name, x, now, old in zip(subject.names, subject.values, after, before, strict=True):
+        if not (np.array_equal(now, old, equal_nan=True) and np.array_equal(x, old, equal_nan=True)):
             x[...] = old
             raise Refusal(f"{who} changed its input {name} in place: work on a copy")
 

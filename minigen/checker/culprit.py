@@ -15,6 +15,7 @@ from minigen.backend import describe, from_host, is_array, to_host
 from minigen.checker.conduct import examine, misfit, recorded
 from minigen.checker.entries import Comparer, summarise
 from minigen.checker.report import Refusal, Variable
+from minigen.checker.signatures import argument_names
 from minigen.checker.subjects import EngineSubject, SecondOrder
 from minigen.tensor import Tensor
 
@@ -39,8 +40,7 @@ class OperationSubject:
         raw = list(self.inputs)
         for i, value in zip(self.free, values, strict=True):
             raw[i] = from_host(value)
-        with np.errstate(all="ignore"):
-            y = self.op.forward(*raw, **self.kwargs)
+        y = self.op.forward(*raw, **self.kwargs)
         y, saved = y if self.op.fused else (y, y)
         return y, raw, saved
 
@@ -51,12 +51,11 @@ class OperationSubject:
         _, raw, saved = self._forward(values)
         if self.op.rule is None:
             raise Refusal(f"it has no rule: state one with @{self.name}.vjp")
-        with np.errstate(all="ignore"):
-            thunks = self.op.rule(from_host(upstream[0].copy()), saved, *raw, **self.kwargs)
-            thunks = (thunks,) if callable(thunks) else tuple(thunks)
-            if len(thunks) != len(raw):
-                raise Refusal(f"its rule returns {len(thunks)} functions for {len(raw)} arguments")
-            return [self._one(i, thunks[i]) for i in self.free]
+        thunks = self.op.rule(from_host(upstream[0].copy()), saved, *raw, **self.kwargs)
+        thunks = (thunks,) if callable(thunks) else tuple(thunks)
+        if len(thunks) != len(raw):
+            raise Refusal(f"its rule returns {len(thunks)} functions for {len(raw)} arguments")
+        return [self._one(i, thunks[i]) for i in self.free]
 
     def _one(self, i: int, thunk: Callable[[], Any]) -> np.ndarray:
         """What the rule gives for argument i, its broadcast axes summed as the engine does."""
@@ -157,17 +156,6 @@ def _own_options(node: Tensor) -> dict[str, Any]:
 def _holds_floats(value: Any) -> bool:
     parts = value if isinstance(value, tuple | list) else (value,)
     return any(is_array(part) and part.dtype.kind == "f" for part in parts)
-
-
-def argument_names(op: Any, count: int) -> list[str]:
-    """a, b, ... as the forward calls its arguments; xs 0, xs 1, ... where it takes any number."""
-    names: list[str] = []
-    for p in inspect.signature(op.forward).parameters.values():
-        if p.kind is p.VAR_POSITIONAL:
-            names += [f"{p.name} {i}" for i in range(count - len(names))]
-        elif p.kind is not p.KEYWORD_ONLY:
-            names.append(p.name)
-    return names[:count]
 
 
 def _raw(value: Any) -> Any:

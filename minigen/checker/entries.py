@@ -184,8 +184,7 @@ def summarise(subject: Any, c: Comparison, order: int) -> Variable:
     wrong, right = c.all("wrong"), c.all("right")
     vague = c.all("vague")
     size = np.maximum(np.abs(c.yours), np.abs(c.numeric))
-    with np.errstate(all="ignore"):
-        relative = np.where(size > 0, np.abs(c.yours - c.numeric) / size, 0.0)
+    relative = np.where(size > 0, np.abs(c.yours - c.numeric) / size, 0.0)
     v = Variable(subject.names[c.variable], shape, order, projections=c.blocks)
     v.compared, v.wrong, v.vague = len(right) + len(vague) + len(wrong), len(wrong), len(vague)
     v.unseen = c.unseen

@@ -17,6 +17,7 @@ import numpy as np
 
 from minigen.autograd import is_op
 from minigen.checker.lend import is_module, parameters_of
+from minigen.checker.signatures import required
 from minigen.errors import MinigenError
 
 DEFAULT = (3, 4)  # the shape of an argument about which nothing is known
@@ -43,15 +44,9 @@ class Target:
 
     @property
     def count(self) -> int:
-        """How many positional arguments it takes without defaults; one, if that cannot be told."""
-        function = self.f.forward if is_op(self.f) else self.f  # type: ignore[attr-defined]
-        try:
-            parameters = inspect.signature(function).parameters.values()
-        except (TypeError, ValueError):
-            return 1
-        kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        named = sum(p.kind in kinds and p.default is p.empty for p in parameters)
-        return named or int(any(p.kind is p.VAR_POSITIONAL for p in parameters))
+        """How many arguments it must have; one, if it does not tell."""
+        n = required(self.f)
+        return 1 if n < 0 else n
 
 
 @contextlib.contextmanager
@@ -142,7 +137,7 @@ def inputs_for(
         return tuple(rng.normal(size=shape) for shape in shapes)
     given = _companion(target.name, "inputs", vars(module))
     if given is not None:
-        found = given(*[rng][: Target("", given).count]) if callable(given) else given
+        found = given(*[rng][: required(given)]) if callable(given) else given
         return tuple(found) if isinstance(found, tuple | list) else (found,)
     first = DEFAULT
     if is_module(target.f):

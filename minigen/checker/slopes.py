@@ -64,6 +64,7 @@ class Line:
         self.direction = signs * np.exp2(
             np.ceil(np.log2(np.maximum(here, 1.0)))
         )  # powers of 2: x + t d is exact
+        self.weight = [np.abs(v) for v in upstream]
         self.moved = [np.zeros(y.shape, bool) for y in base]  # the outputs that this line has changed so far
         near = here[here > 0].min(initial=1.0)
         self.bottom = min(BOTTOM, max(near * 2.0**-12, 2.0**-100))
@@ -77,16 +78,14 @@ class Line:
         step = float((after[0] - before[0]) / self.direction[0]) if len(self.at) == 1 else t
         change, size = 0.0, 0.0
         for i, y in enumerate(self.evaluate(values)):
+            dy = y - self.base[i]
             moved = self.moved[i]
-            with np.errstate(all="ignore"):
-                moved |= y != self.base[i]
-                dy, weight = (y - self.base[i])[moved], np.abs(self.upstream[i][moved])
-                change += float(self.upstream[i][moved] @ dy)
-                size += float(weight @ np.maximum(np.abs(y[moved]), np.abs(self.base[i][moved])))
-                still = np.abs(
-                    self.upstream[i][~moved] * y[~moved]
-                )  # a change below their last bits would not show
-                size += float(still.max(initial=0.0))
+            moved |= dy != 0
+            weight = self.weight[i] * np.maximum(np.abs(y), np.abs(self.base[i]))
+            change += float((self.upstream[i] * dy).sum())
+            size += float(weight[moved].sum())
+            if not moved.all():
+                size += float(weight[~moved].max())  # a change below the last bits of these would not show
         return step, change, size
 
 

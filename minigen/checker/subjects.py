@@ -13,6 +13,7 @@ import numpy as np
 from minigen.autograd import enable_grad, grad
 from minigen.backend import describe, from_host, is_array, to_host
 from minigen.checker.report import Refusal
+from minigen.checker.signatures import required
 from minigen.tensor import Tensor
 
 Arrays = list[np.ndarray]
@@ -33,7 +34,12 @@ class EngineSubject:
         self.free = [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
         self.names = [names[i] for i in self.free] + list(parameters)
         self.values = [inputs[i] for i in self.free]
+        self.leaves: list[Tensor] = []
         self.values += [np.array(to_host(t._data), dtype=np.float64, order="C") for t in parameters.values()]
+
+    def seen(self) -> Arrays:
+        """The inputs as the last run of f left them."""
+        return [to_host(leaf._data) for leaf in self.leaves]
 
     def record(self, values: Arrays) -> tuple[list[Tensor], list[Tensor]]:
         """Run f, recorded: its outputs that are floats, and the leaves in the order of the variables."""
@@ -46,7 +52,8 @@ class EngineSubject:
             t._data = from_host(value)
             t._print = None
             leaves.append(t)
-        with enable_grad(), np.errstate(all="ignore"):
+        self.leaves = leaves
+        with enable_grad():
             return _outputs(self.f(*args)), leaves
 
     def evaluate(self, values: Arrays) -> Arrays:
@@ -69,10 +76,9 @@ class EngineSubject:
             if not y.requires_grad:
                 continue
             seed = v if isinstance(v, Tensor) else from_host(v.copy())
-            with np.errstate(all="ignore"):
-                found = grad(
-                    y, leaves, seed=seed, create_graph=create_graph, retain_graph=True, allow_unused=True
-                )
+            found = grad(
+                y, leaves, seed=seed, create_graph=create_graph, retain_graph=True, allow_unused=True
+            )
             total = [a if g is None else g if a is None else a + g for a, g in zip(total, found, strict=True)]
         return total
 
@@ -94,7 +100,7 @@ class HandWritten:
         self.f, self.gradient, self.name, self.inputs = f, gradient, name, list(inputs)
         self.free = [i for i, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.dtype.kind == "f"]
         self.names, self.values = [names[i] for i in self.free], [inputs[i] for i in self.free]
-        self.takes_upstream = _positional(gradient) == len(self.inputs) + 1
+        self.takes_upstream = required(gradient) == len(self.inputs) + 1
 
     def _args(self, values: Arrays) -> list[Any]:
         args = list(self.inputs)
@@ -103,8 +109,7 @@ class HandWritten:
         return args
 
     def evaluate(self, values: Arrays) -> Arrays:
-        with np.errstate(all="ignore"):
-            return _host_outputs(self.f(*self._args(values)))
+        return _host_outputs(self.f(*self._args(values)))
 
     def gradients(self, values: Arrays, upstream: Arrays) -> list[Any]:
         if not self.takes_upstream and any(v.size != 1 for v in upstream):
@@ -114,8 +119,7 @@ class HandWritten:
                 f"{', '.join(self.names)}) with g of shape {shape}, or let f return one number, such as a sum"
             )
         flowing = upstream if len(upstream) > 1 else upstream[0]
-        with np.errstate(all="ignore"):
-            found = self.gradient(*([flowing] if self.takes_upstream else []), *self._args(values))
+        found = self.gradient(*([flowing] if self.takes_upstream else []), *self._args(values))
         found = found if isinstance(found, tuple | list) else (found,)
         if len(found) == len(self.inputs) and len(self.free) < len(self.inputs):
             found = [found[i] for i in self.free]
@@ -176,9 +180,10 @@ def _outputs(result: Any) -> list[Tensor]:
         if isinstance(y, Tensor):
             raise Refusal(f"f returned {describe(y._data)}: integers have no gradient, return floats")
         if is_array(y) or isinstance(y, np.ndarray | np.generic | int | float):
+            what = describe(y if is_array(y) else np.asarray(y))
             raise Refusal(
-                f"f returned {describe(np.asarray(y))}, an array and no Tensor: the graph was left on the way (.data, "
-                ".numpy(), .item()?): use minigen.ops, or give its gradient with grad="
+                f"f returned {what}, an array and no Tensor: the graph was left on the way (.data, .numpy(), .item()?"
+                "): use minigen.ops, or give its gradient with grad="
             )
         raise Refusal(f"f returned a {type(y).__name__}: return a Tensor, or a tuple of them")
     return kept
@@ -206,17 +211,3 @@ def _flat(result: Any) -> list[Any]:
     if isinstance(result, tuple | list):
         return [y for part in result for y in _flat(part)]
     return [result]
-
-
-def _positional(f: Callable[..., Any]) -> int:
-    """How many positional arguments f takes without defaults, -1 if that cannot be told."""
-    import inspect
-
-    try:
-        parameters = inspect.signature(f).parameters.values()
-    except (TypeError, ValueError):
-        return -1
-    if any(p.kind is p.VAR_POSITIONAL for p in parameters):
-        return -1
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
-    return sum(p.kind in kinds and p.default is p.empty for p in parameters)
