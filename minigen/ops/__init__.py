@@ -2,6 +2,7 @@
 
 # ruff: noqa: F401 (what is imported here is what `__all__` lists)
 
+from minigen.ops.activations import elu, leaky_relu, relu, sigmoid, softplus
 from minigen.ops.conv import conv2d, conv2d_weight, conv_transpose2d
 from minigen.ops.elementwise import (
     abs,
@@ -9,10 +10,8 @@ from minigen.ops.elementwise import (
     clip,
     cos,
     div,
-    elu,
     exp,
     expm1,
-    leaky_relu,
     log,
     log1p,
     maximum,
@@ -20,11 +19,8 @@ from minigen.ops.elementwise import (
     mul,
     neg,
     power,
-    relu,
-    sigmoid,
     sign,
     sin,
-    softplus,
     sqrt,
     square,
     sub,
@@ -34,6 +30,7 @@ from minigen.ops.elementwise import (
 from minigen.ops.indexing import put, take
 from minigen.ops.linalg import linear, matmul
 from minigen.ops.losses import bce_with_logits, cross_entropy, squared_error
+from minigen.ops.norm import batch_norm, layer_norm
 from minigen.ops.pool import avg_pool2d, fold, max_pool2d, unfold
 from minigen.ops.reduce import (
     cumsum,

@@ -1,0 +1,78 @@
+"""The nonlinearities of neural networks, each finite for every finite input."""
+
+from minigen.autograd import op
+from minigen.backend import xp
+from minigen.ops.elementwise import exp, minimum, where
+
+
+@op
+def sigmoid(x):
+    """(...) -> (...): 1 / (1 + exp(-x)), written with tanh so that no exponential overflows"""
+    y = xp.tanh(x * 0.5)
+    y *= 0.5
+    y += 0.5
+    return y
+
+
+@sigmoid.vjp
+def _(g, y, x):
+    return lambda: g * (y * (1.0 - y))
+
+
+@op
+def softplus(x):
+    """(...) -> (...): log(1 + exp(x)), finite for every finite x"""
+    y = log1p_exp_negative(xp.abs(x))
+    y += xp.maximum(x, xp.zeros((), x.dtype))
+    return y
+
+
+def log1p_exp_negative(x):
+    """(...) raw -> (...): log(1 + exp(-x)) for x >= 0.
+
+    log(u) corrected by what rounding took from u = 1 + e: as exact as log1p(e), which NumPy computes four times slower.
+    """
+    e = xp.exp(-x)
+    u = e + 1.0
+    e -= u - 1.0  # what u lacks; u - 1 is exact
+    e /= u
+    e += xp.log(u)
+    return e
+
+
+@softplus.vjp
+def _(g, y, x):
+    return lambda: g * sigmoid(x)
+
+
+@op
+def relu(x):
+    """(...) -> (...): max(x, 0), with derivative 0 at 0"""
+    return xp.maximum(x, xp.zeros((1,) * x.ndim, x.dtype))
+
+
+@relu.vjp
+def _(g, y, x):
+    return lambda: g * (y > 0)
+
+
+@op
+def leaky_relu(x, *, slope=0.01):
+    """(...) -> (...): x where x > 0, else slope * x"""
+    return xp.where(x > 0, x, x * slope)
+
+
+@leaky_relu.vjp
+def _(g, y, x, *, slope=0.01):
+    return lambda: where(x > 0, g, g * slope)
+
+
+@op
+def elu(x, *, alpha=1.0):
+    """(...) -> (...): x where x > 0, else alpha * (exp(x) - 1)"""
+    return xp.where(x > 0, x, xp.expm1(xp.minimum(x, xp.zeros((), x.dtype))) * alpha)
+
+
+@elu.vjp
+def _(g, y, x, *, alpha=1.0):
+    return lambda: where(x > 0, g, g * (alpha * exp(minimum(x, x * 0.0))))
