@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from minigen import checkpoint, ops
-from minigen.data import Dataset, Split, load
+from minigen.data import Dataset, Split
 from minigen.errors import CheckpointError, DivergenceError, GraphError
 from minigen.nn import Dense, Module
 from minigen.optim import SGD, Adam
@@ -350,14 +350,3 @@ def test_config_says_what_it_takes_to_repeat_the_run(data, tmp_path):
     assert config["backend"] == "numpy"
     assert config["data"] == "toy"
     assert {"python", "numpy", "minigen"} <= set(config["versions"])
-
-
-def test_an_autoencoder_beats_pca_on_real_digits():
-    digits = load()
-    config = e07.PRESETS["tiny"]
-    model = e07.Autoencoder(config, rng=streams(0).init)
-    result = train(model, digits, epochs=config.epochs, batch_size=config.batch_size, seed=0)
-    scaled = [part.images / np.float32(255) for part in (digits.train, digits.test)]
-    pca = e07.baselines(model, *scaled)["squared_error"]["PCA-32"]
-    assert pca == pytest.approx(13.37, abs=0.01)
-    assert result.history[-1]["test_squared_error"] < 0.9 * pca

@@ -206,16 +206,12 @@ def _build(module: ModuleType, saved: dict[str, Any], folder: Path | None) -> An
 
 def _report(args: Any, module: ModuleType, model: Any, dataset: Any, result: Any, begun: float) -> None:
     """The last lines: the error beside the yardstick's, the pictures, the time."""
-    from minigen.data import scale
     from minigen.training.progress import spoken
 
     last = result.history[-1]
     test = {k.removeprefix("test_"): v for k, v in last.items() if k.startswith("test_")}
     model.eval()
-    beside = {}
-    if hasattr(module, "baselines"):
-        beside = module.baselines(model, scale(dataset.train.images), scale(dataset.test.images))
-    pictures = _draw(args.model, module, model, dataset, result, beside)
+    beside, pictures = _finish(args.model, module, model, dataset, result)
     if args.json:
         found = {
             "model": args.model,
@@ -239,29 +235,29 @@ def _report(args: Any, module: ModuleType, model: Any, dataset: Any, result: Any
     print(f"{len(result.history)} epochs, {result.steps:,} steps: {spent:.0f} s with the pictures")
 
 
-def _draw(name: str, module: ModuleType, model: Any, dataset: Any, result: Any, beside: dict) -> list[Path]:
-    """curves.png, samples.png if the model can, and what its own file draws"""
+def _finish(name: str, module: ModuleType, model: Any, dataset: Any, result: Any) -> tuple[dict, list[Path]]:
+    """What the model's own file measures and draws (`finish`), samples.png if it can, curves.png: (beside, pictures)"""
     import numpy as np
 
     from minigen import plot
 
     rng = np.random.default_rng(np.random.SeedSequence(0))
+    beside: dict[str, dict[str, float]] = {}
+    drawn: list[Path] = []
+    if hasattr(module, "finish"):
+        beside, drawn = module.finish(model, dataset, result.folder, rng)
+    if hasattr(model, "sample"):
+        drawn = [*drawn, plot.image_grid(model.sample(64, rng), result.folder / "samples.png")]
     usual = {key: key.replace("_", " ") for key in result.history[-1] if key.startswith(("train_", "test_"))}
-    lines = {label: value for values in beside.values() for label, value in values.items()}
     path = plot.curves(
         result.history,
         result.folder / "curves.png",
         series=getattr(module, "CURVES", usual),
-        lines=lines,
+        lines={label: value for values in beside.values() for label, value in values.items()},
         ylabel=getattr(module, "YLABEL", "loss"),
         title=f"{name} on {dataset.name}",
     )
-    drawn = [path]
-    if hasattr(model, "sample"):
-        drawn.append(plot.image_grid(model.sample(64, rng), result.folder / "samples.png"))
-    if hasattr(module, "pictures"):
-        drawn += module.pictures(model, dataset, result.folder, rng)
-    return drawn
+    return beside, [*drawn, path]
 
 
 # The learner's parts
