@@ -232,6 +232,12 @@ def test_one_clear_line(f, inputs, says):
     assert says in failure(f, *inputs).splitlines()[0]
 
 
+def test_dropout_is_found_even_with_a_single_unit(rng):
+    for _ in range(10):
+        net = nn.Sequential(nn.Dense(4, 1, rng=rng), nn.Dropout(0.5, rng=rng))
+        failure(net, rng.normal(size=(1, 4)))
+
+
 def test_the_mode_outside_does_not_matter(rng):
     with no_grad():
         assert gradcheck(ops.tanh, rng.normal(size=3), order=2)

@@ -38,7 +38,7 @@ def recurrent(x, W, h):
 def random_layer(rng):
     """A function and its inputs: shapes, scales and operations drawn at random."""
     n, i, o = (int(k) for k in rng.integers(1, 6, 3))
-    scale = 10.0 ** rng.choice([-6, -3, -1, 0, 0, 0, 0, 1, 3])
+    scale = 10.0 ** rng.choice([-3, -1, 0, 0, 0, 0, 1, 3])
     act, act2 = (ACTIVATIONS[int(rng.integers(len(ACTIVATIONS)))] for _ in range(2))
     end = REDUCTIONS[int(rng.integers(len(REDUCTIONS) - (n == 1)))]
     x, W, b = scale * rng.normal(size=(n, i)), rng.normal(size=(i, o)), rng.normal(size=o)

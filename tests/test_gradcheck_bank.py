@@ -245,7 +245,7 @@ FLAGGED = [
     Case("gradient changes its input", lambda x: (x**2).sum(), mutating_grad, normal(3), "in place"),
     Case("gradient changes the upstream", lambda x: x**2, consuming_upstream, normal(3), "in place"),
     Case("state kept between calls", Counter(), lambda x: 2 * x, normal(3), "not deterministic"),
-    Case("state that shows late", LateCounter(), lambda x: 2 * x, normal(3), "keeps state"),
+    Case("state that shows late", LateCounter(), lambda x: 2 * x, normal(3), "state"),
     Case("empty input", lambda x: x.sum(), lambda x: 0 * x, lambda r: (np.zeros((0, 3)),), "empty"),
     Case("integers only", lambda x: x.sum(), lambda x: 0 * x, lambda r: (np.arange(3),), "only floats have gradients"),
     Case("returns nothing", lambda x: None, lambda x: 0 * x, normal(3), "returned nothing"),

@@ -14,6 +14,10 @@ from minigen.checker.slopes import EPS
 from minigen.errors import GraphError
 from minigen.tensor import Tensor
 
+RESTLESS = (
+    "two runs on the same inputs gave different results; is there randomness inside (dropout in training mode: "
+    "call .eval()), or state kept from call to call?"
+)
 SAME = 2.0**-44  # relative: the last bits may differ with the alignment of memory
 
 
@@ -78,10 +82,7 @@ def run_twice(subject: Any) -> list[np.ndarray]:
             raise Refusal(f"f changed its input {i} in place: work on a copy")
     again = subject.evaluate(subject.values)
     if [y.shape for y in base] != [y.shape for y in again] or not all(map(same, base, again)):
-        raise Refusal(
-            "f is not deterministic: two runs on the same inputs gave different results; is there randomness inside "
-            "(dropout in training mode: call .eval()), or state kept from call to call?"
-        )
+        raise Refusal(f"f is not deterministic: {RESTLESS}")
     for y in base:
         if y.dtype != np.float64:
             raise Refusal(

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from minigen.checker.conduct import Examined
-from minigen.checker.report import Variable, Worst
+from minigen.checker.conduct import RESTLESS, Examined, same
+from minigen.checker.report import Refusal, Variable, Worst
 from minigen.checker.slopes import Line, Slope, glance, look
 
 BLOCKS = 16  # of the entries outside the sample: one random projection each
@@ -88,6 +88,9 @@ class Comparer:
             self._look(k)
 
     def _look(self, k: int) -> str:
+        """The verdict of a closer look, after making sure that f still does what it did."""
+        if not all(map(same, self.examined.base, self.subject.evaluate(self.subject.values))):
+            raise Refusal(f"f is not deterministic: {RESTLESS}")
         line, scale = self._entry(k)
         verdict = self._note(k, look(line), scale)
         if (

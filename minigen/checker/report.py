@@ -64,9 +64,9 @@ class Variable:
             sampled = "" if of == self.size else f" looked at (it has {self.size:,})"
             return f"{what}: {self.wrong:,} of {of:,} entries{sampled} differ; {self.worst}"
         parts = [f"{self.compared:,} of {self.size:,} entries right"]
+        parts += [f"relative error up to {self.largest_error:.1g}"] if self.compared else []
         if self.projections:
             parts.append(f"the rest in {self.projections} random projections")
-        parts.append(f"relative error up to {self.largest_error:.1g}")
         if self.kinks:
             parts.append(f"{self.kinks:,} skipped: a kink, f has no derivative there")
         if self.edges:
