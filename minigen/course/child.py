@@ -161,7 +161,7 @@ class Judge:
         mine = [frame for frame in frames if frame.filename == self.variant["filename"]]
         asserted = isinstance(error, AssertionError) or type(error).__name__ == "Failed"
         said = _text(error)
-        if asserted and said and not mine:
+        if asserted and said and frames[-1:] != mine[-1:]:
             message = said
         elif asserted and not said and frames:
             message = f"this does not hold: {frames[-1].line}"
