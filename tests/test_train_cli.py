@@ -62,7 +62,7 @@ def test_the_last_lines_say_how_good_it_is(trained):
         r"test squared error per image: autoencoder (\d+\.\d\d), PCA-32 (\d+\.\d\d)", done.stdout
     )
     assert found, done.stdout
-    assert float(found[2]) == pytest.approx(13.37)
+    assert float(found[2]) == pytest.approx(13.37, abs=0.01)
     assert float(found[1]) < 0.9 * float(found[2]), "an autoencoder of a few seconds must beat PCA already"
     for name in ("curves", "reconstructions", "interpolation", "noise"):
         assert str(folder / f"{name}.png") in done.stdout
