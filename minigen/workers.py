@@ -12,6 +12,7 @@ How many workers: MINIGEN_WORKERS, else OMP_NUM_THREADS or OPENBLAS_NUM_THREADS,
 import contextlib
 import ctypes
 import functools
+import math
 import os
 import sys
 import threading
@@ -96,7 +97,7 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     Fresh memory costs a page fault per 4 kB; the same warm buffer again costs nothing.
     """
     kept = _local.__dict__.setdefault("scratch", {})
-    size = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+    size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > SCRATCH_BYTES:
         return np.empty(shape, dtype)
     buffer = kept.get(name)

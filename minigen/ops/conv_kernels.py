@@ -17,13 +17,12 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import as_strided
 
 from minigen import workers
 from minigen.ops.geometry import Geometry, Pair
 
 CHUNK_BYTES = 400_000  # columns and products of a chunk; with the weights they share an L2 of 512 kB or more
-FEW_CHANNELS = 4  # so few that a row of the kernel is too short to be copied well: see `_columns_by_tap`
+FEW_CHANNELS = 4  # see `Sheet._by_tap`
 WORTH_SHARING = 1 << 22  # multiplications; below, waking another thread costs more than it saves
 
 
@@ -132,85 +131,100 @@ def chunks(
 
     columns: (places, taps * channels), in a buffer that the next chunk overwrites. width: columns of the product.
     """
-    c, source = x.shape[1], (x.shape[2], x.shape[3])
+    maps, c = x.transpose(0, 2, 3, 1), x.shape[1]
     row_bytes = window.size[1] * (window.taps * c + width) * np.dtype(dtype).itemsize
     fit = max(1, CHUNK_BYTES // max(1, row_bytes))  # rows of the result
-    images = max(1, fit // window.size[0])
+    images = _even(last - first, max(1, fit // window.size[0]))
+    if _is_identity(window, maps) and maps.dtype == dtype and maps[first:last].flags.c_contiguous:
+        for n in range(first, last, images):  # 1x1 kernels: the maps are the columns
+            part = slice(n, min(n + images, last)), slice(0, window.size[0])
+            yield part, maps[part[0]].reshape(-1, c)
+        return
     rows = _even(window.size[0], fit) if images == 1 else window.size[0]
-    before, full = window.frame(source)
-    padded: np.ndarray | None = None
+    sheet: Sheet | None = None
     for n in range(first, last, images):
         stop = min(n + images, last)
-        maps = x[n:stop].transpose(0, 2, 3, 1)  # (n, H, W, C)
-        if full != source or not _dense(maps) or maps.dtype != dtype:
-            if padded is None:
-                padded = workers.scratch("padded", (images, *full, c), dtype)
-                padded[...] = 0  # the frame; what is inside is overwritten for each chunk
-            inside = padded[: stop - n, before[0] : before[0] + source[0], before[1] : before[1] + source[1]]
-            inside[...] = maps
-            maps = padded[: stop - n]
-        for top in range(0, window.size[0], rows):
-            bottom = min(top + rows, window.size[0])
-            part = (slice(n, stop), slice(top, bottom))
-            yield part, _columns(maps[:, top * window.stride[0] :], window, bottom - top, before)
+        if sheet is None or sheet.inside.shape[0] != stop - n:
+            sheet = Sheet(maps[n:stop], window, rows, dtype)
+        np.copyto(sheet.inside, maps[n:stop])
+        for part, columns, copies in sheet.pieces:
+            for target, seen in copies:
+                np.copyto(target, seen)
+            yield (slice(n, stop), part), columns
 
 
 def _even(n: int, most: int) -> int:
     """The size of pieces of at most `most` that divide n into as few, and as equal, as possible."""
-    return -(-n // -(-n // most))
+    return -(-n // -(-n // most)) if n else 1
 
 
-def _dense(maps: np.ndarray) -> bool:
-    return maps.flags.c_contiguous
+def _is_identity(window: Window, maps: np.ndarray) -> bool:
+    """Whether place (i, j) of the result sees place (i, j) of the source and nothing else."""
+    (block, *others) = window.blocks or (None,)
+    alone = block is not None and not others and block.start == (0, 0) and block.number == (1, 1)
+    return alone and window.stride == (1, 1) and window.size == maps.shape[1:3]
 
 
-def _columns(maps: np.ndarray, window: Window, rows: int, before: Pair) -> np.ndarray:
-    """(n, H, W, C) -> (n * rows * W', taps * C) for the first `rows` rows of the result"""
-    n, c = maps.shape[0], maps.shape[3]
-    shape = (n, rows, window.size[1])
-    if window.taps == 1 and window.stride == (1, 1) and window.size[1] == maps.shape[2]:
-        corner = window.blocks[0].start
-        below = maps[:, corner[0] + before[0] :][:, :rows]
-        if corner[1] + before[1] == 0 and _dense(below):
-            return below.reshape(-1, c)
-    if c <= FEW_CHANNELS:
-        return _columns_by_tap(maps, window, shape, before)
-    columns = workers.scratch("columns", (*shape, window.taps, c), maps.dtype)
-    start = 0
-    for block in window.blocks:
-        stop = start + block.number[0] * block.number[1]
-        target = columns[:, :, :, start:stop].reshape(*shape, *block.number, c)
-        np.copyto(target, _seen(maps, window, block, shape, before))
-        start = stop
-    return columns.reshape(math.prod(shape), window.taps * c)
+class Sheet:
+    """The buffers in which a worker unfolds maps, and the views of them: made once, used for chunk after chunk.
 
+    inside: (n, H, W, C), where the maps go, with zeros around; pieces: for some rows of the result each, the columns
+    (places, taps * C) and the (target, source) pairs that have to be copied to fill them.
+    """
 
-def _columns_by_tap(maps: np.ndarray, window: Window, shape: tuple, before: Pair) -> np.ndarray:
-    """The same columns, transposed in memory: with few channels, a row of places is longer than a row of the kernel."""
-    c = maps.shape[3]
-    columns = workers.scratch("columns", (window.taps, c, *shape), maps.dtype)
-    start = 0
-    for block in window.blocks:
-        stop = start + block.number[0] * block.number[1]
-        target = columns[start:stop].reshape(*block.number, c, *shape)
-        np.copyto(target, _seen(maps, window, block, shape, before).transpose(3, 4, 5, 0, 1, 2))
-        start = stop
-    return columns.reshape(window.taps * c, math.prod(shape)).T
+    def __init__(self, maps: np.ndarray, window: Window, rows: int, dtype: Any):
+        n, h, w, c = maps.shape
+        self.window, (self.top, self.left), full = window, *window.frame((h, w))
+        self.padded = workers.scratch("padded", (n, *full, c), dtype)
+        self.padded[...] = 0
+        self.inside = self.padded[:, self.top : self.top + h, self.left : self.left + w]
+        places = n * rows * window.size[1]
+        buffer = workers.scratch("columns", (places * window.taps * c,), dtype)
+        self.pieces = []
+        for start in range(0, window.size[0], rows):
+            stop = min(start + rows, window.size[0])
+            shape = (n, stop - start, window.size[1])
+            room = buffer[: math.prod(shape) * window.taps * c]
+            by_tap = c <= FEW_CHANNELS
+            columns, copies = (self._by_tap if by_tap else self._by_place)(room, shape, start)
+            self.pieces.append((slice(start, stop), columns, copies))
 
+    def _by_place(self, room: np.ndarray, shape: tuple, first_row: int) -> tuple[np.ndarray, list]:
+        """A row of the kernel is one stretch of memory: copied as it is."""
+        c, start, copies = self.padded.shape[3], 0, []
+        columns = room.reshape(*shape, self.window.taps, c)
+        for block in self.window.blocks:
+            stop = start + math.prod(block.number)
+            target = columns[:, :, :, start:stop].reshape(*shape, *block.number, c)
+            copies.append((target, self._seen(block, shape, first_row)))
+            start = stop
+        return columns.reshape(math.prod(shape), self.window.taps * c), copies
 
-def _seen(maps: np.ndarray, window: Window, block: Block, shape: tuple, before: Pair) -> np.ndarray:
-    """(n, rows, W', *block.number, C): a view of what each place sees through the taps of the block"""
-    top, left = block.start[0] + before[0], block.start[1] + before[1]
-    sn, sh, sw, sc = maps.strides
-    steps = (sn, window.stride[0] * sh, window.stride[1] * sw, block.step[0] * sh, block.step[1] * sw, sc)
-    view = maps[:, top:, left:]
-    return as_strided(view, (*shape, *block.number, maps.shape[3]), steps, writeable=False)
+    def _by_tap(self, room: np.ndarray, shape: tuple, first_row: int) -> tuple[np.ndarray, list]:
+        """With few channels that stretch is too short; a row of places, seen through one tap, is longer."""
+        c, start, copies = self.padded.shape[3], 0, []
+        columns = room.reshape(self.window.taps, c, *shape)
+        for block in self.window.blocks:
+            stop = start + math.prod(block.number)
+            target = columns[start:stop].reshape(*block.number, c, *shape)
+            copies.append((target, self._seen(block, shape, first_row).transpose(3, 4, 5, 0, 1, 2)))
+            start = stop
+        return columns.reshape(self.window.taps * c, math.prod(shape)).T, copies
+
+    def _seen(self, block: Block, shape: tuple, first_row: int) -> np.ndarray:
+        """(n, rows, W', *block.number, C): a view of what each place sees through the taps of the block"""
+        sn, sh, sw, sc = self.padded.strides
+        stride = self.window.stride
+        offset = (block.start[0] + self.top + first_row * stride[0]) * sh + (block.start[1] + self.left) * sw
+        steps = (sn, stride[0] * sh, stride[1] * sw, block.step[0] * sh, block.step[1] * sw, sc)
+        shape = (*shape, *block.number, self.padded.shape[3])
+        return np.ndarray(shape, self.padded.dtype, self.padded, offset, steps)
 
 
 def _rows(g: np.ndarray, part: tuple[slice, slice], dtype: Any) -> np.ndarray:
     """(N, F, H', W') -> (places, F) for the places of the chunk"""
     maps = g.transpose(0, 2, 3, 1)[part]
-    if maps.dtype != dtype or not _dense(maps):
+    if maps.dtype != dtype or not maps.flags.c_contiguous:
         kept = workers.scratch("gradient", maps.shape, dtype)
         np.copyto(kept, maps)
         maps = kept
