@@ -40,9 +40,9 @@ PLUGS = {
 def he_normal(shape, *, rng):
     """(n_in, n_out) -> (n_in, n_out) float32 array: independent draws from N(0, 2 / n_in)
 
-    Then the size of what flows forward stays: a sum of n_in terms would multiply the mean square by n_in / 2 (the
-    ReLU before has cut away half), and the variance divides by it. All randomness comes from `rng`, a numpy
-    Generator. He et al. (2015), Delving Deep into Rectifiers, eq. 10.
+    Behind a ReLU, a sum of n_in products has n_in Var(w) / 2 times the mean square of the sums one layer below. With
+    this variance the signal keeps its size through many layers. All randomness comes from `rng`, a numpy Generator.
+    He et al. (2015), Delving Deep into Rectifiers, eq. 10.
     """
     # solution: standard normal numbers times the standard deviation, as float32
     return (rng.standard_normal(shape) * np.sqrt(2 / shape[0])).astype(np.float32)
@@ -58,7 +58,7 @@ class Dense(Module):
         W holds init((n_in, n_out), rng=rng), b zeros; with bias=False, b is None. (Equal weights would get equal
         gradients and stay equal for ever; biases may start equal, because the weights already differ.)
         """
-        # solution: W from init, b from zeros, both as Tensors with requires_grad=True; b = None if bias is False
+        # solution: W from init and b from zeros, both trainable Tensors; b = None if bias is False
         self.W = Tensor(init((n_in, n_out), rng=rng), requires_grad=True)
         self.b = Tensor(xp.zeros(n_out, np.float32), requires_grad=True) if bias else None
         # end
@@ -118,7 +118,7 @@ def cross_entropy(logits, labels):
         )
     if labels.min() < 0 or labels.max() >= logits.shape[1]:
         raise ShapeError(f"cross_entropy: a label is outside the {logits.shape[1]} classes of the logits")
-    # solution: logsumexp of each row (its largest logit subtracted before exp) minus the label's logit; the mean
+    # solution: for each row, a log of a sum of exps that cannot overflow, minus the label's logit; the mean
     top = logits.max(axis=1, keepdims=True)  # (N, 1)
     log_sum = ops.log(ops.exp(logits - top).sum(axis=1)) + top[:, 0]  # (N,)
     return ops.mean(log_sum - logits[xp.arange(len(labels)), labels])
@@ -133,7 +133,7 @@ def bce_with_logits(logits, targets):
     argument is changed. (nn.bce_with_logits is what this function replaces.)
     """
     same_shape(logits, targets)
-    # solution: max(l, 0) - l t + log(1 + exp(-|l|)), summed over everything, divided by N
+    # solution: a form in which no exp overflows and no log sees 0; summed over everything, divided by N
     elements = ops.maximum(logits, 0.0) - logits * targets + ops.log1p(ops.exp(-ops.abs(logits)))
     return ops.sum(elements) * (1 / len(logits))
     # end
@@ -203,7 +203,7 @@ class Adam(optim.Adam):
 
 
 def error_rate(logits, labels):
-    """(N, K) Tensor, (N,) integer array -> float in [0, 1]: the part of the examples whose largest logit is not y's"""
+    """(N, K) Tensor, (N,) integer array -> float in [0, 1]: how often the largest logit is not that of the label"""
     # solution: the class of the largest logit of each example; the mean of where it is not the label
     return float((logits.argmax(axis=1) != labels).mean())
     # end
@@ -258,17 +258,14 @@ def main(epochs=10):
     from minigen.data import load, scale
 
     data = load()
-    train, test = (
-        (scale(part.images).reshape(len(part), -1), part.labels) for part in (data.train, data.test)
-    )
-    for name, sizes in {"linear": (784, 10), "MLP": (784, 256, 10)}.items():
+    train, test = [(scale(part.images).reshape(-1, 784), part.labels) for part in (data.train, data.test)]
+    for name, sizes in {"softmax regression": (784, 10), "MLP": (784, 256, 10)}.items():
         rng = np.random.default_rng(0)
         model = mlp(sizes, rng=rng)
         optimizer = Adam(model.parameters(), lr=1e-3)
-        for epoch, (loss, error) in enumerate(
-            fit(model, optimizer, train, test, epochs=epochs, batch_size=50, rng=rng)
-        ):
-            print(f"{name:6} epoch {epoch + 1:2}: training loss {loss:.3f} nats, test error {error:.1%}")
+        history = fit(model, optimizer, train, test, epochs=epochs, batch_size=50, rng=rng)
+        for epoch, (loss, error) in enumerate(history, 1):
+            print(f"{name}, epoch {epoch}: training loss {loss:.3f} nats, test error {error:.1%}")
 
 
 if __name__ == "__main__":
