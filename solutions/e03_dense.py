@@ -12,6 +12,7 @@ Every optimiser keeps one rule, written on flat arrays. The parts are those of m
 Goodfellow, Bengio and Courville (2016), Deep Learning, chapters 6 and 8; LeCun et al. (1998), Efficient BackProp.
 """
 
+import sys
 from itertools import pairwise
 
 import numpy as np
@@ -253,11 +254,11 @@ def fit(model, optimizer, train, test, *, epochs, batch_size, rng):
     # end
 
 
-def main(epochs=10):
-    """Trains softmax regression and an MLP on the embedded digits, and prints their test errors"""
+def main(dataset="mnist-small", epochs=10):
+    """Trains softmax regression and an MLP on the digits of a data set, and prints their test errors"""
     from minigen.data import load, scale
 
-    data = load()
+    data = load(dataset)
     train, test = [(scale(part.images).reshape(-1, 784), part.labels) for part in (data.train, data.test)]
     for name, sizes in {"softmax regression": (784, 10), "MLP": (784, 256, 10)}.items():
         rng = np.random.default_rng(0)
@@ -269,4 +270,4 @@ def main(epochs=10):
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
