@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import conv_loops as loops
+import lstm_steps
 import numpy as np
 
 
@@ -462,6 +463,13 @@ SAMPLES: list[Sample] = [
                                                ([(2, 2, 5, 4)], {"padding": 2})))
         for name, choose, fill in [("max_pool2d", np.max, -math.inf), ("avg_pool2d", np.mean, 0.0)]
         for kwargs in [{}, {"kernel": (3, 2), "stride": 1, "padding": (1, 0)}]
+    ),
+    # Recurrence
+    *(
+        Sample("lstm", (chance(3, 2, 2), real(2, 3), real(2, 3), chance(2, 12), chance(3, 12), real(12)),
+               lstm_steps.forward, empty=(((0, 2, 2), *rest(2)), ((3, 0, 2), *rest(0))),
+               misfits=(([(3, 2, 2), *rest(3)], {}), ([(3, 2), *rest(2)], {}), ([(3, 2, 3), *rest(2)], {})))
+        for rest in [lambda n: ((n, 3), (n, 3), (2, 12), (3, 12), (12,))]
     ),
     # Losses
     Sample("bce_with_logits", (real(3, 2), chance(3, 2)),

@@ -9,9 +9,11 @@ from minigen.nn.dropout import Dropout
 from minigen.nn.losses import bce_with_logits, cross_entropy, l1, squared_error
 from minigen.nn.module import Module
 from minigen.nn.norm import BatchNorm, LayerNorm
+from minigen.nn.recurrent import LSTM, LSTMCell, detach
 
 __all__ = [
     "ELU",
+    "LSTM",
     "AvgPool2d",
     "BatchNorm",
     "Conv2d",
@@ -19,6 +21,7 @@ __all__ = [
     "Dense",
     "Dropout",
     "Flatten",
+    "LSTMCell",
     "LayerNorm",
     "LeakyReLU",
     "MaxPool2d",
@@ -31,6 +34,7 @@ __all__ = [
     "Tanh",
     "bce_with_logits",
     "cross_entropy",
+    "detach",
     "init",
     "l1",
     "losses",

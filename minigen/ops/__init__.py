@@ -32,6 +32,7 @@ from minigen.ops.linalg import linear, matmul
 from minigen.ops.losses import bce_with_logits, cross_entropy, squared_error
 from minigen.ops.norm import batch_norm, layer_norm
 from minigen.ops.pool import avg_pool2d, fold, max_pool2d, unfold
+from minigen.ops.recurrent import lstm
 from minigen.ops.reduce import (
     cumsum,
     log_softmax,
