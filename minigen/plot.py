@@ -132,7 +132,9 @@ def curves(
             if points:
                 x, y = zip(*points, strict=True)
                 everything += y
-                ax.plot(x, y, color=colour, lw=1.8, marker="o" if len(x) < 25 else None, ms=3.5)
+                ax.plot(
+                    x, y, color=colour, lw=1.8, marker="o" if len(x) < 25 else None, ms=3.5, clip_on=False
+                )
                 _name_end(ax, x[-1], y[-1], f"{label} {y[-1]:.2f}", colour)
         for label, value in (lines or {}).items():
             ax.axhline(value, color=SOFT, lw=1.2, ls=(0, (5, 3)))
@@ -161,6 +163,7 @@ def sweep(rows: Sequence[tuple[int, float, float]], path: Out, *, title: str = "
             for k, value in zip(sizes, values, strict=True):
                 _annotate(ax, f"{value:.1f}", (k, value), (0, va), colour, "center", size=8)
             _name_end(ax, sizes[-1], values[-1], label, colour)
+        ax.set_ylim(min(model + pca) / 1.25, max(model + pca) * 1.25)  # room for the numbers
         ax.set_xticks(sizes, [str(k) for k in sizes])
         ax.minorticks_off()
         ax.yaxis.set_major_formatter("{x:g}")

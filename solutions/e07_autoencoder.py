@@ -46,7 +46,7 @@ class Config:
     code: int = 32
     linear: bool = False  # no curves anywhere: this one learns what PCA computes
     lr: float = 3e-3
-    epochs: int = 12
+    epochs: int = 18
     batch_size: int = 50
 
 

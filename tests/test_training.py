@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from strict import STRICT
 
 from minigen import checkpoint, ops
+from minigen.backend import from_host, using
 from minigen.data import Dataset, Split
 from minigen.errors import CheckpointError, DivergenceError, GraphError
 from minigen.nn import Dense, Module
@@ -44,9 +46,9 @@ class Players(Module):
 
     def updates(self, batch, rng):
         x = batch.reshape(len(batch), 36)
-        noise = rng.standard_normal((len(x), 5)).astype(np.float32)
+        noise = from_host(rng.standard_normal((len(x), 5)).astype(np.float32))
         yield self.left, ops.mean((self.left(x) - noise) ** 2)
-        keep = (self.own.random((len(x), 5)) < 0.7).astype(np.float32)
+        keep = from_host((self.own.random((len(x), 5)) < 0.7).astype(np.float32))
         yield self.right, ops.mean((self.right(self.left(x).detach() * keep) - x) ** 2)
 
     def optimizers(self):
@@ -350,3 +352,31 @@ def test_config_says_what_it_takes_to_repeat_the_run(data, tmp_path):
     assert config["backend"] == "numpy"
     assert config["data"] == "toy"
     assert {"python", "numpy", "minigen"} <= set(config["versions"])
+
+
+@pytest.mark.parametrize("make", [autoencoder, players])
+def test_training_on_an_unforgiving_backend_gives_the_same_run(make, data, tmp_path):
+    run(make(), data, tmp_path / "numpy")
+    with using(STRICT):
+        with pytest.raises(Killed):
+            run(make(), data, tmp_path / "strict", save_steps=1, progress=KillAt(6))
+        run(make(), data, tmp_path / "strict", resume=True)
+    same_numbers(everything(tmp_path / "strict"), everything(tmp_path / "numpy"))
+
+
+def same_numbers(one, other):
+    assert one[1]["batches"] == other[1]["batches"]
+    for name, array in one[0].items():
+        np.testing.assert_allclose(array, other[0][name], rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+def test_lesson_functions_on_an_unforgiving_backend(data, tmp_path):
+    with using(STRICT):
+        model = autoencoder()
+        x = data.test.images / np.float32(255)
+        walk = e07.interpolate(model, x[0], x[1], 4)
+        found = e07.noise_test(model, data.train.images / np.float32(255), x, 5, np.random.default_rng(0))
+        drawn = e07.fitted_noise(model, x, 5, np.random.default_rng(0))
+    assert walk.shape == (4, 36)
+    assert drawn.shape == (5, 36)
+    assert set(found) == {"data", "reconstructed", "noise"}

@@ -80,8 +80,10 @@ def train(
     Batches are (B, H, W) float32 in [0, 1] on the active backend. Without `schedule`, `model.schedule(steps in all)`
     is asked for one if the model has it. With `run_dir` the run is recorded there: config.json (with `about`),
     metrics.jsonl, and checkpoint.npz at the start, after each epoch and every `save_seconds` or `save_steps`.
-    `resume` goes on from that checkpoint; without it the folder must be new. Raises DivergenceError in the very step
-    whose loss or gradient is not finite (the last checkpoint stays), Interrupted on Ctrl-C, once the step is saved.
+    `resume` goes on from that checkpoint (other `epochs` stretch the schedule); without it the folder must be new.
+
+    Raises DivergenceError in the very step whose loss or gradient is not finite (the last checkpoint stays), and
+    Interrupted on Ctrl-C, once the step is saved.
     """
     run = Run(model, dataset, epochs, batch_size, seed, Path(run_dir) if run_dir is not None else None)
     run.clip_norm = clip_norm if clip_norm is not None else getattr(model, "clip_norm", None)
