@@ -6,6 +6,7 @@ rule computes numbers; fed Tensors (`create_graph=True`), the same rule is recor
 derivatives need.
 """
 
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -213,13 +214,13 @@ def _propagate(
             if a.requires_grad:
                 ga = left()
                 if ga.shape != a._data.shape:
-                    ga = sum_to(ga, shape=a._data.shape)
+                    ga = _fit(call, ga, a._data.shape)
                 before = grads.get(a)
                 grads[a] = ga if before is None else before + ga
             if b.requires_grad:
                 ga = right()
                 if ga.shape != b._data.shape:
-                    ga = sum_to(ga, shape=b._data.shape)
+                    ga = _fit(call, ga, b._data.shape)
                 before = grads.get(b)
                 grads[b] = ga if before is None else before + ga
             if not keep:
@@ -236,7 +237,7 @@ def _propagate(
                 continue
             ga = thunk()
             if ga.shape != a._data.shape:
-                ga = sum_to(ga, shape=a._data.shape)
+                ga = _fit(call, ga, a._data.shape)
             if checking:
                 check_finite(call, args, getattr(ga, "_data", ga), "in the backward pass, ")
             before = grads.get(a)
@@ -244,6 +245,22 @@ def _propagate(
         if not keep:
             node.recipe = SPENT
     return found
+
+
+def _fit(call: Any, g: Any, shape: tuple[int, ...]) -> Any:
+    """The gradient summed over the axes in which its argument was broadcast."""
+    if not _broadcasts(shape, g.shape):
+        raise GraphError(
+            f"{call.name}: its rule gave a gradient of shape {tuple(g.shape)} for an argument of shape {tuple(shape)}: "
+            "a gradient has the shape of its argument, or one that broadcasting made of it"
+        )
+    return sum_to(g, shape=shape)
+
+
+def _broadcasts(shape: Sequence[int], to: Sequence[int]) -> bool:
+    """Whether broadcasting makes `to` of `shape`."""
+    extra = len(to) - len(shape)
+    return extra >= 0 and all(n in (1, m) for n, m in zip(shape, to[extra:], strict=True))
 
 
 def _recorded_thunks(node: Node, g: Any) -> Any:
@@ -268,9 +285,9 @@ def sum_to(x, *, shape):
     """(...) -> shape, summing the axes that broadcasting from `shape` would have added or stretched."""
     if x.shape == tuple(shape):
         return x
+    if not _broadcasts(shape, x.shape):
+        raise ShapeError(f"broadcasting does not make {tuple(x.shape)} of {tuple(shape)}")
     extra = x.ndim - len(shape)
-    if extra < 0:
-        raise ValueError(f"cannot sum {x.shape} to {tuple(shape)}: it has fewer axes")
     axes = tuple(range(extra)) + tuple(
         i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1
     )

@@ -670,3 +670,18 @@ def test_damage_through_a_recorded_view_is_caught():
         array[...] = 9.0
         with pytest.raises(GraphError, match="mul"):
             y.backward()
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_gradient_of_another_shape_is_refused(create_graph):
+    @op
+    def double(x):
+        return 2 * x
+
+    @double.vjp
+    def _(g, y, x):
+        return lambda: (2 * g).T
+
+    x = Tensor(np.ones((3, 4)), requires_grad=True)
+    with pytest.raises(GraphError, match=r"double: .*\(4, 3\).*\(3, 4\)"):
+        grad(double(x).sum(), x, create_graph=create_graph)
