@@ -1058,6 +1058,9 @@ def test_noise_is_standard_normal(lesson, rng):
     expected = k + float(np.square(centre).sum())
     slack = 7 * np.sqrt((2 * k + 4 * np.square(centre).sum()) / n)
     assert noise > 0, "noise: the codes are those of images: draw them from N(0, I), no image is asked"
+    assert set(seen) != {tuple(numbers(centre)[0])}, (
+        "noise: the codes are those of images: draw them from N(0, I), no image is asked"
+    )
     assert len(seen) != n + 7 or len(set(seen)) > n / 2, (
         "noise: one code is decoded again and again; draw n of them"
     )
