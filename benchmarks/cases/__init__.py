@@ -22,7 +22,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-NAMES = ("op_overhead", "dense_fb", "ae_step", "vae_step")
+NAMES = (
+    "op_overhead",
+    "dense_fb",
+    "conv_fb",
+    "conv_fb_s2",
+    "convT_fb",
+    "ae_step",
+    "vae_step",
+    "conv_vae_step",
+    "gan_step",
+    "pixelcnn_step",
+)
 
 
 class Run(NamedTuple):
