@@ -187,6 +187,7 @@ def _propagate(
     found: dict[Node, Any] = {}
     last_change, checking = history.last, is_checking()
     fast = inner is None and not create_graph and not checking
+    live = None if inner is None else inner | targets
     while order:
         node = order.pop()
         g = grads.pop(node, None)
@@ -208,9 +209,10 @@ def _propagate(
         call, args, kwargs, raw, saved, watched, rule = recipe
         if watched or node.seq < last_change:
             check_unchanged(node)
-        if raw is None and fast:  # the loop below, unrolled: what a chain of small operations consists of
+        if raw is None and fast:  # _spread, unrolled: what a chain of small operations consists of
             a, b = args
-            left, right = rule(g, saved, a._data, b._data)
+            thunks = rule(g, saved, a._data, b._data)
+            left, right = thunks if type(thunks) is tuple and len(thunks) == 2 else _each(call, thunks, args)
             if a.requires_grad:
                 ga = left()
                 if ga.shape != a._data.shape:
@@ -223,28 +225,42 @@ def _propagate(
                     ga = _fit(call, ga, b._data.shape)
                 before = grads.get(b)
                 grads[b] = ga if before is None else before + ga
-            if not keep:
-                node.recipe = SPENT
-            continue
-        if create_graph:
-            thunks = _recorded_thunks(node, g)
         else:
-            thunks = rule(g, saved, *(raw or [x._data for x in args]), **kwargs)
-        for a, thunk in zip(args, thunks if isinstance(thunks, tuple) else (thunks,), strict=True):
-            if not isinstance(a, Node) or not a.requires_grad:
-                continue
-            if inner is not None and a not in inner and a not in targets:
-                continue
-            ga = thunk()
-            if ga.shape != a._data.shape:
-                ga = _fit(call, ga, a._data.shape)
-            if checking:
-                check_finite(call, args, getattr(ga, "_data", ga), "in the backward pass, ")
-            before = grads.get(a)
-            grads[a] = ga if before is None else before + ga
+            if create_graph:
+                thunks = _recorded_thunks(node, g)
+            else:
+                thunks = rule(g, saved, *(raw or [x._data for x in args]), **kwargs)
+            _spread(call, args, _each(call, thunks, args), grads, live, checking)
         if not keep:
             node.recipe = SPENT
     return found
+
+
+def _each(call: Any, thunks: Any, args: Sequence) -> tuple:
+    """What a rule returned, as one thunk for each argument."""
+    thunks = tuple(thunks) if isinstance(thunks, tuple | list) else (thunks,)
+    if len(thunks) != len(args) or not all(callable(thunk) for thunk in thunks):
+        raise GraphError(
+            f"{call.name}: its rule must return one function (a thunk, lambda: ...) for each of its {len(args)} "
+            f"arguments, not {', '.join(type(thunk).__name__ for thunk in thunks)}"
+        )
+    return thunks
+
+
+def _spread(
+    call: Any, args: Sequence, thunks: tuple, grads: dict[Node, Any], live: set[Node] | None, checking: bool
+) -> None:
+    """Run the thunks of the arguments that need their gradient, and add what they give to `grads`."""
+    for a, thunk in zip(args, thunks, strict=True):
+        if not isinstance(a, Node) or not a.requires_grad or (live is not None and a not in live):
+            continue
+        ga = thunk()
+        if ga.shape != a._data.shape:
+            ga = _fit(call, ga, a._data.shape)
+        if checking:
+            check_finite(call, args, getattr(ga, "_data", ga), "in the backward pass, ")
+        before = grads.get(a)
+        grads[a] = ga if before is None else before + ga
 
 
 def _fit(call: Any, g: Any, shape: tuple[int, ...]) -> Any:

@@ -685,3 +685,23 @@ def test_a_gradient_of_another_shape_is_refused(create_graph):
     x = Tensor(np.ones((3, 4)), requires_grad=True)
     with pytest.raises(GraphError, match=r"double: .*\(4, 3\).*\(3, 4\)"):
         grad(double(x).sum(), x, create_graph=create_graph)
+
+
+@pytest.mark.parametrize(
+    "result", [lambda g: g, lambda g: (lambda: g,), lambda g: lambda: g, lambda g: [1, 2]]
+)
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_rule_of_the_wrong_form_is_told_so(result, create_graph):
+    @op
+    def plus(a, b):
+        return a + b
+
+    @plus.vjp
+    def _(g, y, a, b):
+        return result(g)
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(
+        GraphError, match=r"plus: its rule must return one function .* each of its 2 arguments"
+    ):
+        grad(plus(x, x).sum(), x, create_graph=create_graph)
