@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from minigen.backend import Array, active, describe, from_host, is_array, xp
+from minigen.backend import Array, describe, from_host, is_array, xp
+from minigen.broadcasting import broadcast_to, broadcasts, sum_axes, sum_to
 from minigen.errors import GraphError, ShapeError
 from minigen.guards import check_finite
 from minigen.node import SPENT, Node, check_unchanged, fingerprint, history, touch
@@ -265,18 +266,12 @@ def _spread(
 
 def _fit(call: Any, g: Any, shape: tuple[int, ...]) -> Any:
     """The gradient summed over the axes in which its argument was broadcast."""
-    if not _broadcasts(shape, g.shape):
+    if not broadcasts(shape, g.shape):
         raise GraphError(
             f"{call.name}: its rule gave a gradient of shape {tuple(g.shape)} for an argument of shape {tuple(shape)}: "
             "a gradient has the shape of its argument, or one that broadcasting made of it"
         )
     return sum_to(g, shape=shape)
-
-
-def _broadcasts(shape: Sequence[int], to: Sequence[int]) -> bool:
-    """Whether broadcasting makes `to` of `shape`."""
-    extra = len(to) - len(shape)
-    return extra >= 0 and all(n in (1, m) for n, m in zip(shape, to[extra:], strict=True))
 
 
 def _recorded_thunks(node: Node, g: Any) -> Any:
@@ -291,48 +286,3 @@ def _recorded_thunks(node: Node, g: Any) -> Any:
     order = reachable(y, stop)
     found = _propagate(order, {y: g}, stop, set(order) - stop, create_graph=True, keep=True)
     return tuple([lambda a=a: found.get(a, a * 0.0) for a in args])
-
-
-# Broadcasting: the engine's own business, so that no rule has to mention it.
-
-
-@op
-def sum_to(x, *, shape):
-    """(...) -> shape, summing the axes that broadcasting from `shape` would have added or stretched."""
-    if x.shape == tuple(shape):
-        return x
-    if not _broadcasts(shape, x.shape):
-        raise ShapeError(f"broadcasting does not make {tuple(x.shape)} of {tuple(shape)}")
-    extra = x.ndim - len(shape)
-    axes = tuple(range(extra)) + tuple(
-        i + extra for i, n in enumerate(shape) if n == 1 and x.shape[i + extra] != 1
-    )
-    return sum_axes(x, axes).reshape(shape)
-
-
-@sum_to.vjp
-def _(g, y, x, *, shape):
-    before = x.shape
-    return lambda: broadcast_to(g, shape=before)
-
-
-@op
-def broadcast_to(x, *, shape):
-    """(...) -> shape, by NumPy's rules; a read-only view of x."""
-    return xp.broadcast_to(x, shape)
-
-
-@broadcast_to.vjp
-def _(g, y, x, *, shape):
-    before = x.shape
-    return lambda: sum_to(g, shape=before)
-
-
-def sum_axes(x: Array, axes: tuple[int, ...]) -> Array:
-    """`x.sum(axes)`; leading axes of a contiguous matrix as a product with ones, which is four times as fast."""
-    rows = len(axes)
-    if rows and axes == tuple(range(rows)) and rows < x.ndim and x.dtype.kind == "f" and x.size > 4096:
-        flat = x.reshape(-1, *x.shape[rows:]) if rows > 1 else x
-        if flat.ndim == 2 and flat.flags.c_contiguous and active().name == "numpy":
-            return xp.ones(flat.shape[0], x.dtype) @ flat
-    return x.sum(axis=axes) if axes else x

@@ -17,6 +17,7 @@ FLOORS = [
     {"node"},
     {"guards"},
     {"recording"},
+    {"broadcasting"},
     {"autograd"},
     {"ops", "workers"},
     {"tensor"},
