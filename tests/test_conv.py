@@ -7,7 +7,7 @@ from nn_helpers import close, double, slope, tensor
 
 from minigen import Tensor, grad, nn, ops, workers
 from minigen.errors import ShapeError
-from minigen.ops import conv_kernels, conv_plain
+from minigen.ops import conv_columns, conv_kernels, conv_plain
 from minigen.ops.geometry import geometry
 
 DRAWS = 25  # geometries per test
@@ -39,7 +39,7 @@ def channels_last(x):
 def chunked(request, monkeypatch):
     """Everything at once, or a row or two at a time, on two workers"""
     if request.param == "chunks":
-        monkeypatch.setattr(conv_kernels, "CHUNK_BYTES", 1500)
+        monkeypatch.setattr(conv_columns, "CHUNK_BYTES", 1500)
         monkeypatch.setattr(conv_kernels, "WORTH_SHARING", 0)
         with workers.using(2):
             yield

@@ -24,7 +24,7 @@ def transposed(g: Array, w: Array, geo: Geometry, size: Pair) -> Array:
     (ph, pw), dtype = geo.padding, columns.dtype
     x = xp.zeros((n, c, size[0] + 2 * ph, size[1] + 2 * pw), dtype)
     for tap, column in zip(geo.taps, columns, strict=True):
-        x[(..., *places(tap, geo, (h, w_)))] += column
+        x[(..., *geo.places(tap, (h, w_)))] += column
     return x[:, :, ph : ph + size[0], pw : pw + size[1]]
 
 
@@ -45,7 +45,7 @@ def unfolded(x: Array, geo: Geometry) -> Array:
     padded = xp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
     if not geo.taps:
         return xp.zeros((x.shape[0] * size[0] * size[1], 0), x.dtype)
-    columns = xp.stack([padded[(..., *places(tap, geo, size))] for tap in geo.taps])  # (T, N, C, H', W')
+    columns = xp.stack([padded[(..., *geo.places(tap, size))] for tap in geo.taps])  # (T, N, C, H', W')
     return columns.transpose(1, 3, 4, 0, 2).reshape(
         x.shape[0] * size[0] * size[1], len(geo.taps) * x.shape[1]
     )
@@ -57,10 +57,3 @@ def flat_weight(w: Array, geo: Geometry) -> Array:
         return xp.zeros((0, w.shape[0]), w.dtype)
     taps = xp.stack([w[:, :, a, b] for a, b in geo.taps])  # (T, F, C)
     return taps.transpose(0, 2, 1).reshape(-1, w.shape[0])
-
-
-def places(tap: Pair, geo: Geometry, size: Pair) -> tuple[slice, slice]:
-    """Where in the padded input one tap looks, for an output of that size"""
-    (sh, sw), (dh, dw) = geo.stride, geo.dilation
-    top, left = tap[0] * dh, tap[1] * dw
-    return slice(top, top + sh * (size[0] - 1) + 1, sh), slice(left, left + sw * (size[1] - 1) + 1, sw)

@@ -54,6 +54,12 @@ class Geometry(NamedTuple):
         h, w = ((n + 2 * p - r) % s for n, p, r, s in self._along(size))
         return h, w
 
+    def places(self, tap: Pair, size: Pair) -> tuple[slice, slice]:
+        """Where in the padded input one tap looks, for an output of that size"""
+        (sh, sw), (dh, dw) = self.stride, self.dilation
+        top, left = tap[0] * dh, tap[1] * dw
+        return slice(top, top + sh * (size[0] - 1) + 1, sh), slice(left, left + sw * (size[1] - 1) + 1, sw)
+
 
 def geometry(kernel: Pair, stride: Any, padding: Any, dilation: Any, taps: Any) -> Geometry:
     """A checked Geometry. stride, padding, dilation: a number or a pair; taps: booleans (kh, kw), or None for all."""

@@ -9,7 +9,6 @@ import math
 from minigen.autograd import op
 from minigen.backend import describe, xp
 from minigen.errors import ShapeError
-from minigen.ops.conv_plain import places
 from minigen.ops.geometry import Geometry, geometry, pair
 from minigen.ops.shape import broadcast_to, reshape
 
@@ -23,7 +22,7 @@ def unfold(x, *, kernel, stride=1, padding=0, dilation=1, fill=0.0):
     padded = xp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=fill)
     y = xp.empty((n, c, len(geo.taps), h, w), x.dtype)
     for t, tap in enumerate(geo.taps):
-        y[:, :, t] = padded[(..., *places(tap, geo, (h, w)))]
+        y[:, :, t] = padded[(..., *geo.places(tap, (h, w)))]
     return y.reshape(n, c * len(geo.taps), h * w)
 
 
@@ -46,7 +45,7 @@ def fold(x, *, size, kernel, stride=1, padding=0, dilation=1):
     columns = x.reshape(n, c, t, h, w)
     y = xp.zeros((n, c, size[0] + 2 * ph, size[1] + 2 * pw), x.dtype)
     for t, tap in enumerate(geo.taps):
-        y[(..., *places(tap, geo, (h, w)))] += columns[:, :, t]
+        y[(..., *geo.places(tap, (h, w)))] += columns[:, :, t]
     return y[:, :, ph : ph + size[0], pw : pw + size[1]]
 
 
@@ -66,7 +65,7 @@ def max_pool2d(x, *, kernel, stride=None, padding=0):
     ph, pw = geo.padding
     if ph or pw:
         x = xp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)), constant_values=-math.inf)
-    first, *others = (x[(..., *places(tap, geo, (h, w)))] for tap in geo.taps)
+    first, *others = (x[(..., *geo.places(tap, (h, w)))] for tap in geo.taps)
     y = xp.array(first)
     for seen in others:
         xp.maximum(y, seen, out=y)
@@ -100,7 +99,7 @@ def avg_pool2d(x, *, kernel, stride=None, padding=0):
     ph, pw = geo.padding
     if ph or pw:
         x = xp.pad(x, ((0, 0), (0, 0), (ph, ph), (pw, pw)))
-    first, *others = (x[(..., *places(tap, geo, (h, w)))] for tap in geo.taps)
+    first, *others = (x[(..., *geo.places(tap, (h, w)))] for tap in geo.taps)
     y = xp.array(first)
     for seen in others:
         y += seen
