@@ -28,6 +28,7 @@ NAMES = (
     "conv_fb",
     "conv_fb_s2",
     "convT_fb",
+    "lstm_fb",
     "ae_step",
     "vae_step",
     "conv_vae_step",

@@ -1,17 +1,19 @@
 """The numbers behind `ops.lstm`: forward, and backpropagation through time, on raw arrays.
 
 Inside, a step is a matrix of features by examples. The state Z = [h; x; 1] is (K, n), K = h + d + 1, so that one
-product W Z gives all four gates, (4h, n), and each gate is one contiguous block: elementwise work on slices of rows
-takes three times as long. Rows come in the order i, f, o, g: the three sigmoids are one block, and their rows of W
-have their sign turned, because sigmoid(a) = 1 / (1 + exp(-a)) costs NumPy less than its form with tanh where there is
-no AVX-512, and little more where there is.
+product gives all four gates, (4h, n), and each gate is one contiguous block: elementwise work on slices of rows takes
+three times as long. The columns of W, (K, 4h), come in the order i, f, o, g: the three sigmoids are one block, and
+their columns have their sign turned, because sigmoid(a) = 1 / (1 + exp(-a)) costs NumPy less than its form with tanh
+where there is no AVX-512, and little more where there is.
 
 The examples of a batch do not meet before the gradients of the weights are summed. So the batch is cut into shards,
 one for each worker, and a worker carries its shard through all time steps with every operand in its own cache; the
-product of a single step is too small to be worth sharing. What remains, the gradients of the weights and of x, are
-large products over all steps and examples: one each, for BLAS and all its threads.
+product of a single step is too small to be shared. The gradients of the weights and of x are large products over all
+steps, again one for each shard. BLAS's own threads are not asked at all: they would go on spinning for a while when
+their product is done, on the cores that the workers need next.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -38,21 +40,21 @@ class Shard:
 
 
 def forward(x: Array, h0: Array, c0: Array, W_x: Array, W_h: Array, b: Array) -> tuple[Array, Any]:
-    """The output of `ops.lstm`, (T + 2, N, h), and what its backward pass wants: W (4h, K) and the shards."""
+    """The output of `ops.lstm`, (T + 2, N, h), and what its backward pass wants: W and the shards."""
     (T, N, d), h = x.shape, len(W_h)
     K, dtype = h + d + 1, xp.result_type(x, h0, c0, W_x, W_h, b)
-    W = xp.empty((4 * h, K), dtype)
-    W[:, :h], W[:, h:-1], W[:, -1] = _swap(W_h).T, _swap(W_x).T, _swap(b)
-    W[: 3 * h] *= -1.0
+    W = xp.empty((K, 4 * h), dtype)
+    W[:h], W[h:-1], W[-1] = _swap(W_h), _swap(W_x), _swap(b)
+    W[:, : 3 * h] *= -1.0
     y = xp.empty((T + 2, N, h), dtype)
     parts = workers.count() if active().name == "numpy" and 8.0 * N * h * K > SHARED_FROM else 1
     shards = [Shard(a, z, T, K, h, dtype) for a, z in workers.split(N, parts) or [(0, 0)]]
-    workers.run([partial(_forward, s, x, h0, c0, W, y) for s in shards])
+    _each(_forward, shards, x, h0, c0, W.T, y)
     return y, (W, shards)
 
 
 def _forward(s: Shard, x: Array, h0: Array, c0: Array, W: Array, y: Array) -> None:
-    """Carry a shard through all time steps; its columns of y are written."""
+    """Carry a shard through all time steps; its columns of y are written. W: (4h, K)"""
     Z, C, here = s.Z, s.C, s.here
     T, _, h, n = s.G.shape
     Z[:T, h:-1], Z[:T, -1] = x[:, here].swapaxes(1, 2), 1.0
@@ -77,77 +79,100 @@ def _forward(s: Shard, x: Array, h0: Array, c0: Array, W: Array, y: Array) -> No
 
 
 class Backward:
-    """The gradients, given g, that of the output. What is asked for first makes what the others share."""
+    """The gradients, given g, that of the output. Whichever is asked for first makes what they share."""
 
     def __init__(self, g: Array, saved: Any):
         self.g, (self.W, self.shards) = g, saved
-        self._through: tuple[Array, Array, Array] | None = None
-        self._weights: Array | None = None
+        self._through: list[Any] = []
+        self._weights: Any = None
 
-    def through_time(self) -> tuple[Array, Array, Array]:
-        """(4h, T, N) the gradients D of W Z for every step, and those of h_0 and c_0, (N, h)"""
-        if self._through is None:
-            steps, N, h = self.g.shape
-            D = xp.empty((4 * h, steps - 2, N), self.W.dtype)
-            gh, gc = xp.empty((N, h), D.dtype), xp.empty((N, h), D.dtype)
-            W_h = xp.ascontiguousarray(
-                self.W[:, :h].T
-            )  # (h, 4h); a transposed view is slower to multiply with
-            workers.run([partial(_backward, s, self.g, W_h, D, gh, gc) for s in self.shards])
-            self._through = D, gh, gc
+    def through_time(self) -> list[Any]:
+        """For each shard: itself, D (4h, T, n), the gradients of all its gates, and those of its h_0 and c_0, (h, n)"""
+        if not self._through:
+            h = self.g.shape[2]
+            self._through = _each(_backward, self.shards, self.g, self.W[:h])
         return self._through
 
-    def weights(self) -> Array:
-        """(K, 4h): the gradients of W_h, W_x and b, one below the other"""
+    def of_h0(self) -> Array:
+        """(N, h)"""
+        return xp.concatenate([gh.T for _, _, gh, _ in self.through_time()])
+
+    def of_c0(self) -> Array:
+        """(N, h)"""
+        return xp.concatenate([gc.T for _, _, _, gc in self.through_time()])
+
+    def of_weights(self) -> Array:
+        """(K, 4h): of W_h, W_x and b, one below the other"""
         if self._weights is None:
-            D = self.through_time()[0]
-            K, (rows, T, N) = self.W.shape[1], D.shape
-            Z = xp.empty((K, T, N), D.dtype)
-            for s in self.shards:
-                Z[:, :, s.here] = s.Z[:T].swapaxes(0, 1)
-            gW = Z.reshape(K, T * N) @ D.reshape(rows, T * N).T
-            gW[:, : rows // 4 * 3] *= -1.0
+            gW = sum(_each(_of_weights, self.through_time()))
+            gW[:, : gW.shape[1] // 4 * 3] *= -1.0
             self._weights = _swap(gW)
         return self._weights
 
     def of_x(self) -> Array:
         """(T, N, d)"""
-        D = self.through_time()[0]
-        rows, T, N = D.shape
-        W_x = self.W[:, rows // 4 : -1].T
-        gx = W_x @ D.reshape(rows, T * N)  # (d, T N)
-        return xp.ascontiguousarray(gx.reshape(len(W_x), T, N).transpose(1, 2, 0))  # (T, N, d)
+        steps, N, h = self.g.shape
+        W_x = self.W[h:-1]
+        gx = xp.empty((steps - 2, N, len(W_x)), W_x.dtype)
+        _each(_of_x, self.through_time(), W_x, gx)
+        return gx
 
 
-def _backward(s: Shard, g: Array, W_h: Array, D: Array, gh: Array, gc: Array) -> None:
-    """Carry the gradient of a shard back through time; its columns of D and its rows of gh, gc are written."""
+def _backward(s: Shard, g: Array, W_h: Array) -> tuple[Shard, Array, Array, Array]:
+    """Carry the gradient of a shard back through time: see Backward.through_time. W_h: (h, 4h)"""
     here, (T, _, h, n) = s.here, s.G.shape
+    D = xp.empty((4 * h, T, n), W_h.dtype)
     dh, dc, u = (xp.zeros((h, n), W_h.dtype) for _ in range(3))
-    da, slope = xp.empty((4, h, n), W_h.dtype), xp.empty((4, h, n), W_h.dtype)
+    da, rest = xp.empty((4, h, n), W_h.dtype), xp.empty((4, h, n), W_h.dtype)
     dc += g[T + 1, here].T
     for t in reversed(range(T)):
-        i, f, o, cell = s.G[t]
-        tanh_c = s.tanh_C[t]
+        i, f, _, cell = s.G[t]
+        h_t, tanh_c = s.Z[t + 1, :h], s.tanh_C[t]
         dh += g[t + 1, here].T
         # dc += dh o (1 - tanh(c)^2), where o tanh(c) is h
-        xp.multiply(s.Z[t + 1, :h], tanh_c, out=u)
-        xp.subtract(o, u, out=u)
-        u *= dh
+        xp.multiply(dh, s.G[t, 2], out=u)
         dc += u
-        # what flows into each gate, times its slope: -s (1 - s), for the turned sign, and 1 - g^2
-        xp.multiply(dc, cell, out=da[0])
-        xp.multiply(dc, s.C[t], out=da[1])
-        xp.multiply(dh, tanh_c, out=da[2])
+        xp.multiply(dh, h_t, out=da[2])
+        xp.multiply(da[2], tanh_c, out=u)
+        dc -= u
+        # the slope of a sigmoid s is s (1 - s), that of the cell's tanh is 1 - cell^2
         xp.multiply(dc, i, out=da[3])
-        xp.multiply(s.G[t], s.G[t], out=slope)
-        slope[:3] -= s.G[t, :3]
-        xp.subtract(1.0, slope[3], out=slope[3])
-        da *= slope
         dc *= f
+        xp.multiply(da[3], cell, out=da[0])
+        xp.multiply(dc, s.C[t], out=da[1])
+        xp.subtract(s.G[t, :3], 1.0, out=rest[:3])  # - (1 - s), for the turned sign
+        xp.multiply(cell, cell, out=rest[3])
+        xp.subtract(1.0, rest[3], out=rest[3])
+        da *= rest
         xp.matmul(W_h, da.reshape(4 * h, n), out=dh)
-        D[:, t, here] = da.reshape(4 * h, n)
-    gh[here], gc[here] = dh.T, dc.T
-    gh[here] += g[0, here]
+        D[:, t] = da.reshape(4 * h, n)
+    dh += g[0, here].T
+    return s, D, dh, dc
+
+
+def _of_weights(through: Any) -> Array:
+    """(K, 4h): a shard's part in the gradients of the weights"""
+    s, D, *_ = through
+    Z = xp.ascontiguousarray(s.Z[:-1].swapaxes(0, 1))  # (K, T, n)
+    return Z.reshape(len(Z), Z[0].size) @ D.reshape(len(D), D[0].size).T
+
+
+def _of_x(through: Any, W_x: Array, gx: Array) -> None:
+    """Write a shard's columns of gx, (T, N, d)."""
+    s, D, *_ = through
+    rows, T, n = D.shape
+    gx[:, s.here] = (W_x @ D.reshape(rows, T * n)).reshape(len(W_x), T, n).transpose(1, 2, 0)
+
+
+def _each(work: Callable[..., Any], parts: list[Any], *args: Any) -> list[Any]:
+    """[work(part, *args) for each part], a worker for each"""
+    results: list[Any] = [None] * len(parts)
+
+    def task(k: int) -> None:
+        results[k] = work(parts[k], *args)
+
+    workers.run([partial(task, k) for k in range(len(parts))])
+    return results
 
 
 def _swap(W: Array) -> Array:

@@ -34,11 +34,11 @@ def _(g, saved, x, h0, c0, W_x, W_h, b):
     back, h = lstm_kernel.Backward(g, saved), W_h.shape[0]
     return (
         back.of_x,
-        lambda: back.through_time()[1],
-        lambda: back.through_time()[2],
-        lambda: back.weights()[h:-1],
-        lambda: back.weights()[:h],
-        lambda: back.weights()[-1],
+        back.of_h0,
+        back.of_c0,
+        lambda: back.of_weights()[h:-1],
+        lambda: back.of_weights()[:h],
+        lambda: back.of_weights()[-1],
     )
 
 
