@@ -63,14 +63,19 @@ class Geometry(NamedTuple):
 
 def geometry(kernel: Pair, stride: Any, padding: Any, dilation: Any, taps: Any) -> Geometry:
     """A checked Geometry. stride, padding, dilation: a number or a pair; taps: booleans (kh, kw), or None for all."""
+    return _geometry(kernel, _plain(stride), _plain(padding), _plain(dilation), _visible(taps, kernel))
+
+
+@lru_cache(maxsize=1024, typed=True)  # typed: True is no 1
+def _geometry(kernel: Pair, stride: Any, padding: Any, dilation: Any, taps: tuple | None) -> Geometry:
+    if taps is None:
+        taps = tuple((a, b) for a in range(kernel[0]) for b in range(kernel[1]))
     stride, padding = pair("stride", stride, 1), pair("padding", padding, 0)
-    return _geometry(kernel, stride, padding, pair("dilation", dilation, 1), _visible(taps, kernel))
+    return Geometry(kernel, stride, padding, pair("dilation", dilation, 1), taps)
 
 
-@lru_cache(maxsize=1024)
-def _geometry(kernel: Pair, stride: Pair, padding: Pair, dilation: Pair, taps: tuple | None) -> Geometry:
-    every = tuple((a, b) for a in range(kernel[0]) for b in range(kernel[1]))
-    return Geometry(kernel, stride, padding, dilation, every if taps is None else taps)
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
 
 
 def pair(name: str, value: Any, least: int) -> Pair:
