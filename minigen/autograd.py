@@ -209,7 +209,7 @@ def _propagate(
             )
         call, args, kwargs, raw, saved, watched, rule = recipe
         if watched or node.seq < last_change:
-            check_unchanged(node)
+            check_unchanged(node, again=create_graph and call.fused)
         if raw is None and fast:  # _spread, unrolled: what a chain of small operations consists of
             a, b = args
             thunks = rule(g, saved, a._data, b._data)

@@ -111,15 +111,16 @@ def _root(data: Array) -> Array:
     return data
 
 
-def check_unchanged(node: Node) -> None:
+def check_unchanged(node: Node, again: bool = False) -> None:
     """GraphError if something that the backward rule of `node` needs was changed since the forward pass.
 
-    What a rule's thunks capture is what it needs (`op.uses`): a sum does not mind that its inputs changed.
+    What a rule's thunks capture is what it needs (`op.uses`): a sum does not mind that its inputs changed. `again`: the
+    forward pass of a fused op is repeated by its twin, which needs every argument.
     """
     call, args = node.recipe[:2]
     values: Sequence = (node, *args)
     for position, value in enumerate(values):
-        needed = call.uses[min(position, len(call.uses) - 1)]
+        needed = again or call.uses[min(position, len(call.uses) - 1)]
         if not needed or not isinstance(value, Node) or (position == 0 and call.fused):
             continue
         if _last_change(value) > node.seq:

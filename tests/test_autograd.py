@@ -705,3 +705,12 @@ def test_a_rule_of_the_wrong_form_is_told_so(result, create_graph):
         GraphError, match=r"plus: its rule must return one function .* each of its 2 arguments"
     ):
         grad(plus(x, x).sum(), x, create_graph=create_graph)
+
+
+def test_a_twin_on_changed_inputs_is_refused():
+    """Under create_graph the twin computes anew from the arguments, whatever the fused rule itself would need."""
+    x = Tensor(np.arange(12.0).reshape(3, 4), requires_grad=True)
+    y = ops.layer_norm(x, np.ones(4), np.zeros(4)).sum()
+    x.data[...] = 1.0
+    with pytest.raises(GraphError, match="layer_norm"):
+        grad(y, x, create_graph=True)
