@@ -59,6 +59,12 @@ def near(a, b, rtol=1e-4):
     return a.shape == b.shape and np.allclose(a, b, rtol=rtol, atol=rtol * (1e-6 + np.abs(b).max(initial=0)))
 
 
+def must_be(found, wanted, likely, otherwise):
+    """Right answers are let through before anything is suspected; then the first likely mistake that fits is named"""
+    if not near(found, wanted):
+        pytest.fail(next((says for says, value in likely.items() if near(found, value)), otherwise))
+
+
 def shape_of(value):
     return tuple(getattr(value, "shape", ()))
 
@@ -335,7 +341,7 @@ def test_decode_of_a_linear_autoencoder(lesson, rng):
     z = rng.normal(0, 2, (6, K)).astype(np.float32)
     x_hat = numbers(model.decode(z))
     raw = forward(weights_of(model.decoder), z)
-    assert not near(x_hat, sigmoid(raw)), (
+    assert near(x_hat, raw) or not near(x_hat, sigmoid(raw)), (
         "config.linear: the output went through a sigmoid, which is not linear"
     )
     assert near(x_hat, raw), "config.linear: the output must be the decoder's, W z + b, as it comes"
@@ -600,14 +606,14 @@ def test_updates_train_both_halves(lesson, rng):
 
 @pytest.mark.hole("Autoencoder.updates", kind="invariant")
 def test_linear_autoencoder_finds_pca(lesson, rng):
-    d, k = 12, 3
+    d, k, steps = 10, 3, 700
     basis = np.linalg.qr(rng.normal(size=(d, d)))[0]
-    spread = np.array([3.0, 2.5, 2.0] + [0.4] * (d - k))
-    x = (rng.normal(size=(200, d)) * spread @ basis.T + 2 * rng.random(d)).astype(np.float32)
+    spread = np.array([2.0, 1.8, 1.6] + [0.3] * (d - k))
+    x = (rng.normal(size=(200, d)) * spread @ basis.T + rng.random(d)).astype(np.float32)
     model = lesson.Autoencoder(lesson.Config(pixels=d, hidden=(), code=k, linear=True), rng=rng)
-    optimizer = Adam(model.parameters(), lr=0.03)
-    for step in range(900):
-        optimizer.lr = 0.03 * (1 - step / 900) + 1e-4
+    optimizer = Adam(model.parameters(), lr=0.05)
+    for step in range(steps):  # ends within 0.1% of PCA in 60 seeds of 60
+        optimizer.lr = 0.05 * (1 - step / steps)
         optimizer.step(grad(pairs_of(model, x, rng), model.parameters()))
     error = model.evaluate(x, rng)["squared_error"]
     mean, components = lesson.pca_fit(x, k)
@@ -945,33 +951,35 @@ def test_sweep_errors(lesson, rng):
         def error(on, model=model):
             return np.square(numbers(model.reconstruct(on.astype(np.float32))) - on).sum(axis=1).mean()
 
-        assert not near(ours, pca(x, y, k)) and not near(theirs, error(y)), (
-            "the two errors are in the wrong order; expected (k, the model's error, PCA's error)"
+        swapped = "the two errors are in the wrong order; expected (k, the model's error, PCA's error)"
+        likely = {
+            swapped: pca(x, y, k),
+            f"k = {k}: the model is measured on the images it was trained on: use the test set": error(x),
+            f"k = {k}: the model's error is averaged over pixels: sum them": error(y) / D,
+            f"k = {k}: the model's error is summed over images: average them": error(y) * len(y),
+        }
+        must_be(
+            ours,
+            error(y),
+            likely,
+            f"k = {k}: the model's error is {ours:.5g}, expected {error(y):.5g}: reconstruction_loss on the test images",
         )
-        assert not near(ours, error(x)), (
-            f"k = {k}: the model is measured on the images it was trained on: use the test set"
-        )
-        assert not near(ours, error(y) / D), f"k = {k}: the model's error is averaged over pixels: sum them"
-        assert not near(ours, error(y) * len(y)), (
-            f"k = {k}: the model's error is summed over images: average them"
-        )
-        assert near(ours, error(y)), (
-            f"k = {k}: the model's error is {ours:.5g}, expected {error(y):.5g}: reconstruction_loss on the test images"
-        )
-        assert not near(theirs, pca(y, y, k)), (
-            f"k = {k}: PCA was fitted on the test set, which it is measured on: fit it on the training set"
-        )
-        assert not near(theirs, pca(x, x, k)), (
-            f"k = {k}: PCA is measured on the training set: use the test set"
-        )
-        others = [j for j in range(1, D) if j != k and near(theirs, pca(x, y, j))]
-        assert not others, (
-            f"k = {k}: this is PCA with {others[0] if others else 0} components: compare at the same code size"
-        )
-        assert not near(theirs, pca(x, y, k) / D), f"k = {k}: PCA's error is averaged over pixels: sum them"
-        assert near(theirs, pca(x, y, k)), (
+        likely = {
+            f"k = {k}: PCA was fitted on the test set, which it is measured on: fit it on the training set": pca(
+                y, y, k
+            ),
+            f"k = {k}: PCA is measured on the training set: use the test set": pca(x, x, k),
+            f"k = {k}: PCA's error is averaged over pixels: sum them": pca(x, y, k) / D,
+        } | {
+            f"k = {k}: this is PCA with {j} components: compare at the same code size": pca(x, y, j)
+            for j in range(1, D)
+        }
+        must_be(
+            theirs,
+            pca(x, y, k),
+            likely,
             f"k = {k}: PCA's error is {theirs:.5g}, expected {pca(x, y, k):.5g}: fitted on the training set, measured "
-            "on the test set"
+            "on the test set",
         )
 
 
@@ -1003,22 +1011,33 @@ def test_noise_data_and_reconstructions(lesson, rng):
     assert found["data"] != 0, (
         "the test images are compared with themselves: the distance is to the training images"
     )
-    assert not near(found["data"], np.sqrt(wanted).mean()), "these are distances; expected squared distances"
-    assert not near(found["data"], nearest(train, test).mean()), (
-        "this is how far the training images are from the test images; expected the reverse"
-    )
-    assert near(found["data"], wanted.mean()), (
-        f"data: {found['data']:.5g}, expected {wanted.mean():.5g}: the mean of nearest_distance(test, train)"
+    likely = {
+        "these are distances; expected squared distances": np.sqrt(wanted).mean(),
+        "this is how far the training images are from the test images; expected the reverse": nearest(
+            train, test
+        ).mean(),
+    }
+    must_be(
+        found["data"],
+        wanted.mean(),
+        likely,
+        f"data: {found['data']:.5g}, expected {wanted.mean():.5g}: the mean of nearest_distance(test, train)",
     )
     redrawn = model.reconstruct(test)
-    assert not near(
-        found["reconstructed"], np.square(numbers(redrawn) - test.reshape(9, D)).sum(axis=1).mean()
-    ), "reconstructed: this is the reconstruction error; expected the distance to the nearest training image"
-    assert not near(found["reconstructed"], nearest(model.reconstruct(train), train).mean()), (
-        "reconstructed: these are the training images' reconstructions; expected the test images'"
-    )
-    assert near(found["reconstructed"], nearest(redrawn, train).mean()), (
-        "reconstructed: expected the mean distance of the test images' reconstructions to the nearest training image"
+    lost = np.square(numbers(redrawn) - test.reshape(9, D)).sum(axis=1)
+    likely = {
+        "reconstructed: this is the reconstruction error; expected the distance to the nearest training image": (
+            lost.mean()
+        ),
+        "reconstructed: these are the training images' reconstructions; expected the test images'": nearest(
+            model.reconstruct(train), train
+        ).mean(),
+    }
+    must_be(
+        found["reconstructed"],
+        nearest(redrawn, train).mean(),
+        likely,
+        "reconstructed: expected the mean distance of the test images' reconstructions to the nearest training image",
     )
 
 
@@ -1029,12 +1048,13 @@ def test_noise_is_decoded(lesson, rng):
     weights[-2].data = np.zeros(weights[-2].shape, np.float32)  # now every code gives one and the same image
     always = sigmoid(numbers(weights[-1]))[None]
     found = measured(lesson, model, train, test, 11, rng)
-    assert not near(found["noise"], nearest(always, test).mean()), (
-        "noise: the distance is to the test images; expected the nearest training image"
-    )
-    assert near(found["noise"], nearest(always, train).mean()), (
+    wrong_set = "noise: the distance is to the test images; expected the nearest training image"
+    must_be(
+        found["noise"],
+        nearest(always, train).mean(),
+        {wrong_set: nearest(always, test).mean()},
         "noise: a decoder that draws the same image for every code must give exactly that image's distance: are the "
-        "noise codes decoded by model.decode?"
+        "noise codes decoded by model.decode?",
     )
 
 
