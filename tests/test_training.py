@@ -352,6 +352,11 @@ def test_config_says_what_it_takes_to_repeat_the_run(data, tmp_path):
     assert config["backend"] == "numpy"
     assert config["data"] == "toy"
     assert {"python", "numpy", "minigen"} <= set(config["versions"])
+    assert "resumed" not in config
+    run(autoencoder(), data, tmp_path / "run", resume=True)
+    again = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert again["command"] == config["command"]
+    assert len(again["resumed"]) == 1
 
 
 @pytest.mark.parametrize("make", [autoencoder, players])

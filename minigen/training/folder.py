@@ -74,12 +74,18 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def write_config(folder: Path, config: Mapping[str, Any]) -> None:
-    """config.json, with the versions that it takes to repeat the run"""
+    """config.json, with the versions and the command that it takes to repeat the run; a resume adds its own to them"""
     from minigen import __version__
 
-    versions = {"minigen": __version__, "python": platform.python_version(), "numpy": np.__version__}
-    about = {**config, "versions": versions, "command": [Path(sys.argv[0]).name, *sys.argv[1:]]}
-    write_text(folder / CONFIG, json.dumps(about, indent=1) + "\n")
+    session = {
+        "versions": {"minigen": __version__, "python": platform.python_version(), "numpy": np.__version__},
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+    if (folder / CONFIG).is_file():
+        before = read_config(folder)
+        first = {key: before.get(key) for key in session}
+        session = {**first, "resumed": [*before.get("resumed", []), session]}
+    write_text(folder / CONFIG, json.dumps({**config, **session}, indent=1) + "\n")
 
 
 def write_metrics(folder: Path, history: Sequence[Mapping[str, Any]]) -> None:

@@ -962,7 +962,7 @@ def test_sweep_errors(lesson, rng):
             ours,
             error(y),
             likely,
-            f"k = {k}: the model's error is {ours:.5g}, expected {error(y):.5g}: reconstruction_loss on the test images",
+            f"k = {k}: the model's error is {ours:.5g}, expected {error(y):.5g}: the loss of the test images",
         )
         likely = {
             f"k = {k}: PCA was fitted on the test set, which it is measured on: fit it on the training set": pca(
