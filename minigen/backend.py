@@ -64,6 +64,10 @@ def use(backend: str | Backend) -> Backend:
         if backend not in BACKENDS:
             raise BackendError(f"unknown backend {backend!r}: choose one of {', '.join(BACKENDS)}")
         backend = NUMPY if backend == "numpy" else _cupy()
+    if not isinstance(backend, Backend):
+        raise BackendError(
+            f"a backend is a name ({', '.join(BACKENDS)}) or a Backend, got a {type(backend).__name__}"
+        )
     xp.__dict__.clear()
     xp.__dict__["_backend"] = backend
     return backend

@@ -47,6 +47,13 @@ def _constant(call, value: Any, dtype: Any) -> Any:
     return value if value.dtype.kind == "b" or value.dtype == dtype else value.astype(dtype)
 
 
+def keep_option(value: Any) -> Any:
+    """Metadata as it is now: arrays in it (an index, labels) are copied, because a backward pass may read them."""
+    if isinstance(value, tuple | list):
+        return type(value)(keep_option(part) for part in value) if type(value) in (tuple, list) else value
+    return value.copy() if is_array(value) else value
+
+
 def explain_failure(call, raw: Sequence, kwargs: dict, error: Exception) -> Exception:
     """The error of a failed forward pass: the op, every operand, and what would have fitted."""
     names = list(inspect.signature(call.forward).parameters)

@@ -20,7 +20,7 @@ from typing import Any
 
 from minigen.backend import Array, xp
 from minigen.errors import GraphError
-from minigen.guards import check_finite, explain_failure, fit_constants
+from minigen.guards import check_finite, explain_failure, fit_constants, keep_option
 from minigen.node import Node, clock, hand_out, look_again
 
 _recording = True
@@ -101,6 +101,8 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
             else:
                 mixed = mixed or (type(a) is not float and type(a) is not int)
                 raw.append(a)
+        if kwargs and track:
+            kwargs = {name: keep_option(value) for name, value in kwargs.items()}
         if mixed and found:
             raw = fit_constants(this, args, raw, keep=track and _recording)
             args = tuple([a if isinstance(a, Node) else r for a, r in zip(args, raw, strict=True)])
@@ -116,8 +118,11 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
             y = xp.asarray(y)  # NumPy's 0-d results come as scalars
         if _anomaly:
             check_finite(this, args, y)
+        recorded = track and _recording
+        if not recorded and getattr(y, "base", None) is not None:
+            y = y.copy()  # a view would write through to its source, and no recipe says whose view it is
         t = constant(y)
-        if track and _recording:
+        if recorded:
             t.requires_grad = True
             t.recipe = (this, args, kwargs, raw, saved if is_fused else y, watched, this.rule)
             if watched and getattr(y, "base", None) is not None:

@@ -126,6 +126,10 @@ class Tensor(Node):
         made = f", op={self.op.name}" if self.op else (", requires_grad=True" if self.requires_grad else "")
         return f"Tensor({body}, {self._data.dtype}{name}{made})"
 
+    def __format__(self, spec: str) -> str:
+        """f"{loss:.3f}" formats the number of a tensor of one element."""
+        return format(self.item(), spec) if spec and self._data.size == 1 else format(str(self), spec)
+
     # As Python and NumPy see it
 
     def __len__(self) -> int:

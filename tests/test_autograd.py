@@ -714,3 +714,22 @@ def test_a_twin_on_changed_inputs_is_refused():
     x.data[...] = 1.0
     with pytest.raises(GraphError, match="layer_norm"):
         grad(y, x, create_graph=True)
+
+
+def test_a_view_that_nothing_records_is_a_copy():
+    x, c = leaf(1.0, 2.0, 3.0), Tensor(np.ones(3))
+    view, z = c.reshape(3, 1), (x * c).sum()
+    view.data[...] = 9.0
+    np.testing.assert_array_equal(grad(z, x), [1.0, 1.0, 1.0])
+    with no_grad():
+        view = x.reshape(3, 1)
+    z = (x * x).sum()
+    view.data[...] = 9.0
+    np.testing.assert_array_equal(grad(z, x), [2.0, 4.0, 6.0])
+
+
+def test_an_index_may_be_changed_after_the_forward_pass():
+    x, i = leaf(1.0, 2.0, 3.0, 4.0), np.array([0, 1])
+    y = (ops.take(x, index=i) * 2.0).sum()
+    i[0] = 3
+    np.testing.assert_array_equal(grad(y, x), [2.0, 2.0, 0.0, 0.0])
