@@ -77,7 +77,7 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     """config.json, with the versions and the command that it takes to repeat the run; a resume adds its own to them"""
     from minigen import __version__
 
-    session = {
+    session: dict[str, Any] = {
         "versions": {"minigen": __version__, "python": platform.python_version(), "numpy": np.__version__},
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
