@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import solutions  # noqa: F401  (before a toy course can stand in for it)
+from minigen import workers
 from tests import toy_course
 
 
@@ -21,6 +22,13 @@ def pytest_configure(config):
 
 def pytest_report_header(config):
     return f"minigen: inputs drawn from --seed {config.minigen_seed}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_blas_thread():
+    """Small products, and other processes beside us: BLAS's own threads would only wait for each other."""
+    with workers.one_blas_thread():
+        yield
 
 
 @pytest.fixture

@@ -285,6 +285,7 @@ def _environment() -> dict[str, str]:
     """The user's, without what would change how pytest runs."""
     drop = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT")
     kept = {name: value for name, value in os.environ.items() if name not in drop}
+    kept.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products: more threads only get in each other's way
     return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "Agg"}
 
 

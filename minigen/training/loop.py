@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minigen import checkpoint
+from minigen import checkpoint, workers
 from minigen.autograd import grad
 from minigen.backend import active, from_host
 from minigen.data import Batches, Dataset, scale
@@ -92,7 +92,10 @@ def train(
     run.progress = progress or Silent()
     if run.folder:
         run.open(resume, about or {})
-    with patience() as stop:
+    with (
+        workers.one_blas_thread(),
+        patience() as stop,
+    ):  # decision 7: a crowded core must not stall every product
         run.progress.begin(epochs, run.total, run.step)
         try:
             run.go(stop)
