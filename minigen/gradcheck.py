@@ -18,7 +18,7 @@ import numpy as np
 
 from minigen.backend import from_host, is_array, to_host
 from minigen.checker.conduct import Examined, examine, misfit, random_upstream, same
-from minigen.checker.culprit import first_wrong
+from minigen.checker.culprit import first_spoiler, first_wrong
 from minigen.checker.diagnosis import explain, why_shape
 from minigen.checker.entries import Comparer, summarise
 from minigen.checker.lend import is_module, lent, parameters_of
@@ -118,6 +118,9 @@ class _Check:
             explain(subject, examined, comparisons, found, self.rng)
             if isinstance(first or subject, EngineSubject):
                 self.report.operation = self._operation(first or subject, order)
+        elif isinstance(subject, EngineSubject):
+            spoiler = first_spoiler(subject.record(subject.values)[0], self.rng)
+            self.report.problems += [spoiler] if spoiler else []
         for i in examined.cut if order == 1 else []:
             if not any(v.wrong and v.name == subject.names[i] for v in found):
                 self.report.notes.append(f"f does not depend on {subject.names[i]}")

@@ -395,3 +395,70 @@ def test_gradcheck_is_the_function_and_the_module_beside_it():
     from minigen.gradcheck import gradcheck as same
 
     assert minigen.gradcheck is same
+
+
+# Bends and edges: C1 functions are judged as close to the bend as it takes
+
+
+@pytest.mark.parametrize(
+    ("f", "x"),
+    [
+        (lambda x: x * ops.abs(x), [0.0]),
+        (lambda x: x * ops.abs(x), [0.0, 1.0, -2.0]),
+        (lambda x: x * ops.abs(x), [1e-3, -1e-4]),
+        (lambda x: ops.square(ops.relu(x)), [0.0]),
+        (lambda x: ops.relu(x) ** 3 - x, [0.0, 1e-6]),
+        (ops.elu, [0.0, 1e-5]),
+        (ops.log, [1e-12]),
+        (ops.log, [1e-20, 1e-6, 1.0]),
+        (ops.sqrt, [1e-12]),
+        (lambda x: 1.0 / x, [1e-9]),
+    ],
+)
+def test_a_slope_is_found_beside_a_bend_or_an_edge(f, x):
+    report = gradcheck(f, np.array(x))
+    assert (report.compared, report.skipped) == (len(x), 0), str(report)
+
+
+@pytest.mark.parametrize(
+    ("forward", "rule", "x"),
+    [
+        (lambda x: np.log(x), lambda g, y, x: g / (x + 1e-13), 1e-12),
+        (lambda x: np.log(x), lambda g, y, x: g / (x * (1 + 1e-5)), 1e-20),
+        (lambda x: np.sqrt(x), lambda g, y, x: g / y, 1e-12),
+        (lambda x: 1 / x, lambda g, y, x: g / x**2, 1e-9),
+        (lambda x: x * abs(x), lambda g, y, x: g * (2 * abs(x) + 1e-6), 0.0),
+        (lambda x: x * abs(x), lambda g, y, x: g * abs(x), 1e-3),
+        (lambda x: np.maximum(x, 0) ** 2, lambda g, y, x: g + 0 * x, 0.0),
+    ],
+)
+def test_an_error_is_seen_beside_a_bend_or_an_edge(forward, rule, x):
+    assert "is wrong" in failure(broken(forward, rule), np.array([x]))
+
+
+# A rule that writes into what it is given
+
+
+def writes(g, y, x):
+    g *= 2.0 * x
+    return g
+
+
+def test_a_rule_that_writes_into_the_upstream_gradient_is_refused(rng):
+    square, x = broken(lambda x: x * x, writes), rng.normal(size=(3, 4))
+    says = "its rule writes into the upstream gradient g in place when asked for the gradient of x"
+    assert says in failure(square, x).splitlines()[0]
+    assert f"<lambda>(x (3, 4)): {says}" in failure(lambda x: ops.tanh(square(ops.sin(x))).sum(), x)
+    net = nn.Sequential(nn.Dense(4, 3, rng=rng), square)
+    assert says in failure(net, x)
+
+
+def test_a_rule_that_spoils_the_gradient_of_a_neighbour_is_told_why(rng):
+    product = broken(lambda a, b: a * b, lambda g, y, a, b: g.__imul__(b), lambda g, y, a, b: g * a)
+    said = failure(product, rng.normal(size=3), rng.normal(size=3))
+    assert "its rule writes into the upstream gradient g in place when asked for the gradient of a" in said
+
+
+def test_a_rule_may_return_the_upstream_gradient_itself(rng):
+    same = broken(lambda a, b: a + b, lambda g, y, a, b: g, lambda g, y, a, b: g)
+    assert gradcheck(lambda x: same(x, same(x, x * x)), rng.normal(size=(2, 3)), order=2)

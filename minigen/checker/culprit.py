@@ -5,14 +5,15 @@ differences of its own forward. So an error is found where it is made, however l
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
 from minigen.autograd import sum_to
 from minigen.backend import describe, from_host, is_array, to_host
-from minigen.checker.conduct import examine, misfit, recorded
+from minigen.checker.conduct import examine, misfit, random_upstream, recorded
 from minigen.checker.entries import Comparer, summarise
 from minigen.checker.report import Refusal, Variable
 from minigen.checker.signatures import argument_names
@@ -22,6 +23,10 @@ from minigen.tensor import Tensor
 NODES = 300  # operations judged at most
 ALIKE = 2  # of the same op on the same shapes
 ENTRIES = 48  # per argument
+SPOILT = (
+    "its rule writes into the upstream gradient g in place when asked for the gradient of {}, and other operations may "
+    "share g: make a new array, g * 2 in place of g *= 2"
+)
 
 
 class OperationSubject:
@@ -51,11 +56,17 @@ class OperationSubject:
         _, raw, saved = self._forward(values)
         if self.op.rule is None:
             raise Refusal(f"it has no rule: state one with @{self.name}.vjp")
-        thunks = self.op.rule(from_host(upstream[0].copy()), saved, *raw, **self.kwargs)
+        g = from_host(upstream[0].copy())
+        thunks = self.op.rule(g, saved, *raw, **self.kwargs)
         thunks = (thunks,) if callable(thunks) else tuple(thunks)
         if len(thunks) != len(raw):
             raise Refusal(f"its rule returns {len(thunks)} functions for {len(raw)} arguments")
-        return [self._one(i, thunks[i]) for i in self.free]
+        found = []
+        for i in self.free:
+            found.append(np.array(self._one(i, thunks[i])))  # a copy: a rule may return g itself
+            if not np.array_equal(to_host(g), upstream[0], equal_nan=True):
+                raise Refusal(SPOILT.format(self.argument_names[i]))
+        return found
 
     def _one(self, i: int, thunk: Callable[[], Any]) -> np.ndarray:
         """What the rule gives for argument i, its broadcast axes summed as the engine does."""
@@ -79,25 +90,49 @@ class OperationSubject:
 
 def first_wrong(outputs: Iterable[Tensor], rng: np.random.Generator, order: int = 1) -> str:
     """One sentence: the first operation whose rule is wrong, with what is wrong about it; or that all are right."""
-    judged = 0
-    seen: dict[Any, int] = {}
-    for node in recorded(outputs):
-        kind = (node.op, tuple(map(_describe, node.args)), repr(sorted(node.kwargs)))
-        seen[kind] = seen.get(kind, 0) + 1
-        if seen[kind] > ALIKE or judged == NODES:
-            continue
-        judged += 1
+    judged = list(islice(unlike(recorded(outputs)), NODES))
+    for node in judged:
         fault = judge_operation(node, rng, order)
         if fault:
-            names = argument_names(node.op, len(node.args))
-            operands = ", ".join(f"{n} {_describe(a)}" for n, a in zip(names, node.args, strict=True))
-            return f"first wrong operation, going backwards: {node.op.name}({operands}): {fault}"
-    if judged == 0:
+            return f"first wrong operation, going backwards: {describe_operation(node)}: {fault}"
+    if not judged:
         return "no operation was recorded: the graph is cut before the output"
     return (
-        f"every operation in the graph ({judged} judged alone) is right: the error is outside the recorded graph, "
+        f"every operation in the graph ({len(judged)} judged alone) is right: the error is outside the recorded graph, "
         "where something computed from the inputs entered as a constant (.data, .detach(), .numpy(), no_grad)"
     )
+
+
+def first_spoiler(outputs: Iterable[Tensor], rng: np.random.Generator) -> str:
+    """One sentence: the first operation whose rule changes the gradient that it is given; '' if none does.
+
+    Its own numbers may be right all the same: it is the other operations that g belongs to that get wrong ones.
+    """
+    for node in islice(unlike(recorded(outputs)), NODES):
+        subject = OperationSubject(node)
+        y = np.asarray(to_host(node._data))
+        try:
+            subject.gradients(subject.values, [random_upstream(y, rng)])
+        except Refusal as refusal:
+            return f"{describe_operation(node)}: {refusal}"
+    return ""
+
+
+def unlike(nodes: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The nodes, without those of the same operation on the same shapes beyond the first few."""
+    seen: dict[Any, int] = {}
+    for node in nodes:
+        kind = (node.op, tuple(map(_describe, node.args)), repr(sorted(node.kwargs)))
+        seen[kind] = seen.get(kind, 0) + 1
+        if seen[kind] <= ALIKE:
+            yield node
+
+
+def describe_operation(node: Tensor) -> str:
+    """'matmul(a (2, 3), b (3, 4))'"""
+    names = argument_names(node.op, len(node.args))
+    operands = ", ".join(f"{n} {_describe(a)}" for n, a in zip(names, node.args, strict=True))
+    return f"{node.op.name}({operands})"
 
 
 def judge_operation(node: Tensor, rng: np.random.Generator, order: int = 1) -> str:

@@ -17,6 +17,7 @@ EPS = 2.0**-52
 RELATIVE = 1e-6  # the bound on the relative error, beyond the uncertainty
 STEP = 2.0**-14  # of a glance, in units of max(1, |x|)
 TOP, BOTTOM, RATIO = 2.0**-3, 2.0**-44, 4.0  # of the ladder
+DEEPER = 5  # rungs below the bottom, again and again, while the slopes still approach their limit
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Slope:
     size: float = 0.0  # of what was subtracted
     bent: bool = False  # smaller steps see left and right slopes apart: there is a kink close by
     rivals: "tuple[Slope, ...]" = ()  # what lower rungs suggest instead: there is fine structure at x
+    nearby: float = 0.0  # how steep f is where a fall of its slope to nothing begins, as of x|x| at 0
 
     def agrees(self, yours: float, rounding: float = 0.0, relative: float = RELATIVE) -> bool:
         """Whether `yours` is as near as can be told; `rounding` is its own."""
@@ -41,8 +43,10 @@ class Slope:
         return self.uncertainty <= 1e-5 * max(abs(yours), abs(self.value)) or yours == self.value == 0.0
 
     def is_blind(self, yours: float) -> bool:
-        """Whether the uncertainty would cover nearly anything: neither small beside the slope nor beside f itself."""
-        return self.uncertainty > max(1e-3 * max(abs(yours), abs(self.value)), 1e-8 * self.size)
+        """Whether the uncertainty would cover nearly anything: small beside no slope, here or near, nor beside f."""
+        return self.uncertainty > max(
+            1e-3 * max(abs(yours), abs(self.value)), 1e-8 * self.size, 1e-5 * self.nearby
+        )
 
 
 class Line:
@@ -68,6 +72,7 @@ class Line:
         self.moved = [np.zeros(y.shape, bool) for y in base]  # the outputs that this line has changed so far
         near = here[here > 0].min(initial=1.0)
         self.bottom = min(BOTTOM, max(near * 2.0**-12, 2.0**-100))
+        self.deepest = max(near * 2.0**-36, 2.0**-160)
 
     def __call__(self, t: float) -> tuple[float, float, float]:
         """The step really taken, the change of f, and the size of what was subtracted to get it."""
@@ -136,10 +141,7 @@ def look(line: Line, internal: float = 0.0) -> Slope:
 
     internal: the rounding inside f, where it is known to be more than its value shows.
     """
-    rungs, h = [], TOP
-    while h >= line.bottom:
-        rungs.append(_rung(line, h))
-        h /= RATIO
+    rungs = _ladder(line)
     while rungs and math.isnan(rungs[-1].noise):
         rungs.pop()
     inside = next((k for k in range(len(rungs), 0, -1) if not rungs[k - 1].is_finite), 0)
@@ -152,10 +154,30 @@ def look(line: Line, internal: float = 0.0) -> Slope:
     return slope
 
 
+def _ladder(line: Line) -> list[Rung]:
+    """The rungs down to the bottom, and on below it while they still converge: close by f is singular, as log at 0."""
+    rungs: list[Rung] = []
+    h, further = TOP, 0
+    while h >= line.bottom or (further and h >= line.deepest):
+        rungs.append(_rung(line, h))
+        h /= RATIO
+        further = DEEPER if h < line.bottom and _converges(rungs) else max(0, further - 1)
+    return rungs
+
+
+def _converges(rungs: list[Rung]) -> bool:
+    """Whether the last rung still came nearer to a limit, by more than rounding can explain."""
+    first, second, last = rungs[-3:]
+    change = abs(last.central - second.central)
+    visible = max(20 * last.noise, 1e-9 * abs(last.central))
+    return visible < change < 0.5 * abs(second.central - first.central)
+
+
 def _settle(rungs: list[Rung], internal: float) -> Slope:
     if len(rungs) < 4:
         return Slope(math.nan, math.inf, trouble="edge")
-    noise = _noise(rungs, internal)
+    nearby = _fall(rungs)
+    noise = _noise(rungs, internal, not nearby)
     if (
         noise[-1] * rungs[-1].h > 0.1 * rungs[-1].size > 0
     ):  # moved by the last bits of x as much as by anything
@@ -163,7 +185,16 @@ def _settle(rungs: list[Rung], internal: float) -> Slope:
     bends = _bends(rungs)
     if _is_kink(rungs, noise, bends):
         return Slope(rungs[-1].central, math.inf, trouble="kink")
-    return _best(rungs, noise, bends)
+    return replace(_best(rungs, noise, bends), nearby=nearby)
+
+
+def _fall(rungs: list[Rung]) -> float:
+    """How steep f is where its slopes begin to shrink with the step, if they do so to the last; else 0."""
+    steep = [max(abs(rung.right), abs(rung.left)) for rung in rungs]
+    k = len(steep) - 1
+    while k > 0 and steep[k - 1] >= 1.5 * steep[k] > 0:
+        k -= 1
+    return steep[k] if len(steep) - k > 8 else 0.0
 
 
 def _best(rungs: list[Rung], noise: list[float], bends: list[float]) -> Slope:
@@ -203,9 +234,9 @@ def _without_flat_end(rungs: list[Rung]) -> list[Rung]:
     return rungs[:end] if 4 <= end < len(rungs) and rungs[end].h < 2.0**-20 else rungs
 
 
-def _noise(rungs: list[Rung], internal: float) -> list[float]:
+def _noise(rungs: list[Rung], internal: float, shown: bool) -> list[float]:
     """The noise of each rung: what the size of f explains, or what the lowest rungs show, if that is more."""
-    low = range(max(1, len(rungs) - 5), len(rungs))
+    low = range(max(1, len(rungs) - 5), len(rungs)) if shown else ()  # rounding lets no slope fall to nothing
     seen = max((abs(rungs[k].central - rungs[k - 1].central) * rungs[k].h for k in low), default=0.0)
     return [max(rung.noise, seen / rung.h, internal / rung.h) for rung in rungs]
 
