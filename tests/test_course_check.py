@@ -5,7 +5,7 @@ import json
 import pytest
 
 from minigen.course.manifest import course
-from minigen.course.runner import Limits
+from minigen.course.process import Limits
 from minigen.course.verdict import Task, judge, judge_file
 from minigen.errors import CourseError
 from tests import toy_course

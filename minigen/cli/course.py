@@ -50,8 +50,8 @@ def add(parsers: Any) -> None:
 
 def run_check(args: argparse.Namespace) -> int:
     """0 all done, 1 something fails, 3 nothing started, 4 a limit was hit."""
+    from minigen.course.process import Limits
     from minigen.course.report import show
-    from minigen.course.runner import Limits
     from minigen.course.verdict import judge_file
 
     where = course()

@@ -1,15 +1,13 @@
 """The process in which a learner's code meets the checks. Run by runner.py as a script, never imported by it.
 
-It tells the parent what it does over a pipe, line by line, each line carrying a word that only the two know.
-It decides nothing: what is not reported as passed has not passed. pytest collects the checks before a line of
+It tells the parent what it does (conversation.py) and decides nothing: what is not reported as passed has not
+passed. pytest collects the checks before a line of
 the learner's code has run; the functions that checks rely on are compared with what they were after each one.
 """
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import json
 import marshal
 import os
 import sys
@@ -17,7 +15,6 @@ import time
 import traceback
 import types
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,27 +24,16 @@ LONGEST = 3000
 class Judge:
     """A pytest plugin that runs every variant against its checks, and reports."""
 
-    def __init__(self, request: dict[str, Any], channel: int) -> None:
+    def __init__(self, request: dict[str, Any], channel: Any) -> None:
         from _pytest.runner import runtestprotocol
 
         self.protocol = runtestprotocol
-        self.request, self.channel = request, channel
+        self.request, self.send = request, channel.send
         self.variant: dict[str, Any] = {}
         self.modules: dict[str, Any] = {}
         self.result: dict[str, Any] = {}
-        self.guard: list[tuple[Any, str, Any]] = []
+        self.guard: Any = None
         self.watching = False
-
-    def send(self, event: str, **fields: Any) -> None:
-        """One line to the parent, and a mark in what is printed: so the parent can tell whose output is whose."""
-        with contextlib.suppress(Exception):
-            sys.stdout.flush()
-            sys.stderr.flush()
-            os.write(1, self.request["word"].encode())
-        line = json.dumps({"word": self.request["word"], "event": event, **fields}) + "\n"
-        data = line.encode()
-        while data:
-            data = data[os.write(self.channel, data) :]
 
     def pytest_configure(self, config: Any) -> None:
         config.addinivalue_line("markers", "hole(name, kind, seconds): the hole that a check judges")
@@ -58,14 +44,16 @@ class Judge:
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """Every variant against its checks, in place of pytest's own loop."""
+        from minigen.course.conversation import Guard, limit_memory
+
         if session.testsfailed:
             return (
                 True  # the file of the checks does not import: the parent has been told, and nothing has run
             )
         items = [(item.originalname, item) for item in session.items]
         self.send("collected", items=[[name, item.name] for name, item in items])
-        self.guard = list(_relied_on(session))
-        _limit_memory(self.request["memory"])
+        self.guard = Guard(item.module for item in session.items)
+        limit_memory(self.request["memory"])
         sys.addaudithook(self.audit)
         for variant in self.request["variants"]:
             self.variant = variant
@@ -90,7 +78,7 @@ class Judge:
                 "outcome": "failed",
                 "message": f"clearing up after it failed: {broken.longreprtext}",
             }
-        changed = self.restore()
+        changed = self.guard.restore()
         if changed:
             says = f"your file replaces {changed}, which the checks rely on: leave it as it is"
             self.result = {"outcome": "failed", "message": says}
@@ -143,16 +131,6 @@ class Judge:
                     "the file opens its own solution, which is what this check compares with"
                 )
 
-    def restore(self) -> str:
-        """The first function that was replaced ('' if none); all are put back."""
-        changed = ""
-        for owner, name, value in self.guard:
-            if vars(owner).get(name) is not value:
-                changed = changed or f"{_called(owner)}.{name}"
-                with contextlib.suppress(Exception):
-                    setattr(owner, name, value)
-        return changed
-
     def describe(self, error: BaseException) -> dict[str, Any]:
         """What a person needs to know of an exception: message, and the learner's own line."""
         imported = isinstance(error, ImportFailure)
@@ -183,11 +161,6 @@ class ImportFailure(Exception):
         self.error = error
 
 
-def _called(owner: Any) -> str:
-    """numpy, or _pytest.python.Function."""
-    return f"{owner.__module__}.{owner.__qualname__}" if isinstance(owner, type) else owner.__name__
-
-
 def _text(error: BaseException) -> str:
     try:
         return str(error).strip()
@@ -195,54 +168,18 @@ def _text(error: BaseException) -> str:
         return "(its message cannot be printed)"
 
 
-def _relied_on(session: Any) -> Iterator[tuple[Any, str, Any]]:
-    """(module or class, name, function) of what checks call: builtins, numpy, pytest, minigen, the checks."""
-    import builtins
-    import math
-
-    import numpy as np
-    import pytest
-
-    owners: list[Any] = [builtins, math, np, np.linalg, np.testing, np.random, pytest]
-    owners += [
-        module for name, module in sorted(sys.modules.items()) if name.split(".")[0] in ("minigen", "_pytest")
-    ]
-    owners += {item.module for item in session.items}
-    inner = [value for owner in owners[7:] for value in vars(owner).values() if isinstance(value, type)]
-    classes = [one for one in inner if one.__module__.split(".")[0] in ("minigen", "_pytest")]
-    ops = [value for owner in owners[7:] for value in vars(owner).values() if hasattr(value, "vjp")]
-    for owner in [*owners, *dict.fromkeys(classes), *dict.fromkeys(ops)]:
-        for name, value in list(vars(owner).items()):
-            if callable(value) and not name.startswith("_abc"):
-                yield owner, name, value
-
-
-def _limit_memory(megabytes: int) -> None:
-    """At most so much more address space than the libraries have taken; no core files."""
-    try:
-        import resource
-
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-        limit = taken + megabytes * 2**20
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    except (ImportError, OSError, ValueError):
-        pass  # a system without these limits: the time limit still holds
-
-
 def main() -> int:
     """Reads the request from standard input, runs it, reports over the pipe."""
-    request = json.loads(sys.stdin.buffer.read())
-    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     sys.path.append(str(Path(__file__).resolve().parents[2]))
     import numpy as np
     import pytest
 
+    from minigen.course.conversation import receive
     from minigen.course.manifest import reach
 
+    channel, request = receive(int(sys.argv[1]))
     reach(Path(request["root"]))
-
-    judge = Judge(request, int(sys.argv[1]))
+    judge = Judge(request, channel)
 
     class Fixtures:
         @pytest.fixture

@@ -16,7 +16,8 @@ from minigen.course.compose import Draft
 from minigen.course.manifest import Lesson, course, reach
 from minigen.course.mistakes import Bank, load_bank
 from minigen.course.plugs import resolve
-from minigen.course.runner import Limits, Runner, Variant
+from minigen.course.process import Limits
+from minigen.course.runner import Runner, Variant
 from minigen.course.stubs import make_stub
 from minigen.course.verdict import Task, Verdict, judge
 from minigen.errors import CourseError, MinigenError

@@ -11,7 +11,8 @@ from typing import Any
 from minigen.course.checks import Check, find_checks
 from minigen.course.compose import Draft, Refused, same
 from minigen.course.manifest import Lesson, read_source
-from minigen.course.runner import LIMITS, Limits, Outcome, Runner, Variant
+from minigen.course.process import Limits
+from minigen.course.runner import LIMITS, Outcome, Runner, Variant
 
 PASS, FAILED, NOT_STARTED, LIMIT = 0, 1, 3, 4
 

@@ -1,0 +1,93 @@
+"""The child's side of the conversation with the parent (process.py): telling, limits, and what must stay in place."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+HOUSE = ("minigen", "_pytest")
+
+
+class Channel:
+    """The pipe to the parent; each line carries a word that only the two know."""
+
+    def __init__(self, handle: int, word: str) -> None:
+        self.handle, self.word = handle, word
+
+    def send(self, event: str, **fields: Any) -> None:
+        """One line to the parent, and a mark in what is printed: so the parent can tell whose output is whose."""
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.write(1, self.word.encode())
+        data = (json.dumps({"word": self.word, "event": event, **fields}) + "\n").encode()
+        while data:
+            data = data[os.write(self.handle, data) :]
+
+
+def receive(handle: int) -> tuple[Channel, dict[str, Any]]:
+    """The request from standard input, which is empty from now on, and the way to answer it."""
+    request = json.loads(sys.stdin.buffer.read())
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    return Channel(handle, request.pop("word")), request
+
+
+class Guard:
+    """The functions that a check relies on: builtins, numpy, minigen, pytest and the modules given."""
+
+    def __init__(self, modules: Iterable[ModuleType] = ()) -> None:
+        self.kept = list(_relied_on(modules))
+
+    def restore(self) -> str:
+        """The first function that was replaced ('' if none); all are put back."""
+        changed = ""
+        for owner, name, value in self.kept:
+            if vars(owner).get(name) is not value:
+                changed = changed or f"{_called(owner)}.{name}"
+                with contextlib.suppress(Exception):
+                    setattr(owner, name, value)
+        return changed
+
+
+def _relied_on(modules: Iterable[ModuleType]) -> Iterator[tuple[Any, str, Any]]:
+    """(module or class, name, function) of what checks call."""
+    import builtins
+    import math
+
+    import numpy as np
+
+    outer: list[Any] = [builtins, math, np, np.linalg, np.testing, np.random]
+    outer += [sys.modules["pytest"]] if "pytest" in sys.modules else []
+    inner = [module for name, module in sorted(sys.modules.items()) if name.split(".")[0] in HOUSE]
+    inner += dict.fromkeys(modules)
+    values = [value for owner in inner for value in vars(owner).values()]
+    classes = [one for one in values if isinstance(one, type) and one.__module__.split(".")[0] in HOUSE]
+    ops = [one for one in values if hasattr(one, "vjp")]
+    for owner in [*outer, *inner, *dict.fromkeys(classes), *dict.fromkeys(ops)]:
+        for name, value in list(vars(owner).items()):
+            if callable(value) and not name.startswith("_abc"):
+                yield owner, name, value
+
+
+def _called(owner: Any) -> str:
+    """numpy, or _pytest.python.Function."""
+    return f"{owner.__module__}.{owner.__qualname__}" if isinstance(owner, type) else owner.__name__
+
+
+def limit_memory(megabytes: int) -> None:
+    """At most so much more address space than the libraries have taken; no core files."""
+    try:
+        import resource
+
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+        limit = taken + megabytes * 2**20
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    except (ImportError, OSError, ValueError):
+        pass  # a system without these limits: the time limit still holds
