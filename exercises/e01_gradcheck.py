@@ -56,7 +56,8 @@ def draw(shape, *, rng, backend):
 def sigmoid(x, *, xp):
     """(...) -> (...): 1 / (1 + exp(-x)), in the dtype of x
 
-    `xp` is the array module that x belongs to; no other is called. Nothing overflows, however large |x| is.
+    `xp` is the array module that x belongs to; no other is called. Nothing overflows, however large |x| is, and small
+    results are accurate too: at x = -50 it is 1.9e-22, not 0.
     """
     # TODO: take exp of -|x| only; x >= 0 and x < 0 then need different fractions
     raise NotImplementedError(
@@ -218,4 +219,4 @@ if __name__ == "__main__":
     print("wrote runs/e01_error_curve.png")
 
 
-# untouched stub dbc9ad1bf7be
+# untouched stub 202ee724a43a

@@ -122,6 +122,13 @@ MISTAKES = [
     ),
     # sigmoid
     Mistake("overflow", "sigmoid", None, "return 1 / (1 + xp.exp(-x))", says="too large for any float"),
+    Mistake(
+        "clipped",
+        "sigmoid",
+        None,
+        "return 1 / (1 + xp.exp(-xp.clip(x, -30, 30)))",
+        says="do not clip x",
+    ),
     Mistake("np_in_place_of_xp", "sigmoid", "xp.exp(-xp.abs(x))", "np.exp(-xp.abs(x))", says="use xp.exp"),
     Mistake(
         "float64_creeps_in",
@@ -260,6 +267,13 @@ MISTAKES = [
         """,
         says="NaN passes",
     ),
+    Mistake(
+        "the_larger_of_both",
+        "close_enough",
+        "RTOL * np.maximum(np.abs(yours), np.abs(numeric)) + noise",
+        "np.maximum(RTOL * np.maximum(np.abs(yours), np.abs(numeric)), noise)",
+        says="not the larger of the two",
+    ),
     Mistake("infinity_passes", "close_enough", "finite & ", "", says="infinity passes"),
     Mistake(
         "zero_over_zero",
@@ -380,5 +394,12 @@ MISTAKES = [
         "noise + abs(wide - numeric)",
         "0.0",
         says="f is large beside its slope",
+    ),
+    Mistake(
+        "noise_of_the_sum",
+        "gradcheck",
+        "np.abs(g * y).sum()",
+        "abs((g * y).sum())",
+        says="the absolute values before the sum",
     ),
 ]

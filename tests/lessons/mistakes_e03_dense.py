@@ -53,6 +53,20 @@ MISTAKES = [
         says="b has dtype float64",
     ),
     Mistake(
+        name="drawn_transposed",
+        hole="Dense.__init__",
+        old="init((n_in, n_out), rng=rng)",
+        new="init((n_out, n_in), rng=rng).T",
+        says="init was given the shape (3, 4), expected (n_in, n_out) = (4, 3)",
+    ),
+    Mistake(
+        name="raw_weights",
+        hole="Dense.__init__",
+        old="Tensor(init((n_in, n_out), rng=rng), requires_grad=True)",
+        new="init((n_in, n_out), rng=rng)",
+        says="W is a ndarray, expected a Tensor",
+    ),
+    Mistake(
         name="bias_always",
         hole="Dense.__init__",
         old=" if bias else None",
@@ -65,6 +79,13 @@ MISTAKES = [
         old="y if self.b is None else y + self.b",
         new="y",
         says="the bias is missing",
+    ),
+    Mistake(
+        name="truth_of_the_bias",
+        hole="Dense.__call__",
+        old="y if self.b is None else y + self.b",
+        new="y + self.b if self.b else y",
+        says="b may be None (`is None`)",
     ),
     Mistake(
         name="weights_transposed",
@@ -86,6 +107,13 @@ MISTAKES = [
         old="maximum",
         new="minimum",
         says="the sign is the wrong way round",
+    ),
+    Mistake(
+        name="maximum_of_python",
+        hole="ReLU.__call__",
+        old="ops.maximum(x, 0.0)",
+        new="max(x, 0)",
+        says="write max(x, 0) elementwise",
     ),
     Mistake(
         name="leaky",
@@ -209,6 +237,13 @@ MISTAKES = [
         says="self.nesterov was not looked at",
     ),
     Mistake(
+        name="nesterov_without_its_momentum",
+        hole="SGD.update",
+        old="g + self.momentum * v if",
+        new="g + v if",
+        says="v comes in times momentum",
+    ),
+    Mistake(
         name="eps_inside_the_root",
         hole="RMSProp.update",
         old="(xp.sqrt(s) + self.eps)",
@@ -235,6 +270,13 @@ MISTAKES = [
         old="m / (1 - self.beta1**t), v / (1 - self.beta2**t)",
         new="m, v",
         says="the bias correction is missing",
+    ),
+    Mistake(
+        name="corrected_with_beta1",
+        hole="Adam.update",
+        old="v / (1 - self.beta2**t)",
+        new="v / (1 - self.beta1**t)",
+        says="v is corrected with beta1",
     ),
     Mistake(
         name="betas_swapped",
@@ -282,6 +324,13 @@ MISTAKES = [
         old="axis=1",
         new="axis=0",
         says="argmax runs over the examples",
+    ),
+    Mistake(
+        name="largest_of_the_table",
+        hole="error_rate",
+        old="argmax(axis=1)",
+        new="argmax()",
+        says="argmax without axis=1",
     ),
     Mistake(
         name="accuracy",
@@ -389,7 +438,7 @@ MISTAKES = [
 
 HINTS = {
     "he_normal": (
-        "The variance of c z is c^2 times the variance of z. Which c makes 2 / n_in of the variance 1?",
+        "Let z have variance 1. Then c z has variance c^2: which c gives it the variance 2 / n_in?",
         "rng.standard_normal(shape) has variance 1; n_in is shape[0]; the result must be float32.",
         "return (rng.standard_normal(shape) * np.sqrt(2 / shape[0])).astype(np.float32)",
     ),

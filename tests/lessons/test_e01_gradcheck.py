@@ -296,6 +296,23 @@ def test_sigmoid_never_overflows(lesson, dtype):
     assert np.allclose(y, [0, 0, 0, 0.5, 1, 1, 1], atol=1e-6), f"sigmoid of {x.tolist()} gives {y.tolist()}"
 
 
+@pytest.mark.hole("sigmoid", kind="value")
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_sigmoid_of_very_negative_numbers(lesson, rng, dtype):
+    x = rng.uniform(*{"float32": (-86, -32), "float64": (-600, -32)}[dtype], 6).astype(dtype)
+    x[0] = -86 if dtype == "float32" else -650
+    y = np.asarray(lesson.sigmoid(x.copy(), xp=np), np.float64)
+    right = np.exp(x.astype(np.float64))  # 1 + exp(x) is 1
+    says = "is the small result a difference of larger numbers? e / (1 + e) with e = exp(-|x|) stays accurate"
+    if len(np.unique(y)) == 1 and y[0] > 0:
+        says = "it is the same for all of them: do not clip x, exp(-|x|) overflows nowhere"
+    elif not y.any():
+        says = "all are 0: the small results are lost beside a 1 (1 - ..., or 1 + tanh); take e / (1 + e)"
+    assert np.allclose(y, right, rtol=1e-4, atol=0), (
+        f"sigmoid({x[0]:.4g}) is {y[0]:.4g}, expected {right[0]:.4g}: {says}"
+    )
+
+
 @pytest.mark.hole("sigmoid", kind="shape")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_sigmoid_stays_on_its_device(lesson, rng, dtype):
@@ -675,6 +692,9 @@ CLOSE = [
     (0.0, 3e-9, 1e-8, True, "within the noise: the noise is added to the bound"),
     (0.0, 3e-8, 1e-8, False, "three times the noise is too much"),
     (1e6, 1e6 + 0.4, 0.1, True, "noise is added to the relative bound, it does not replace it"),
+    (1.0, 1.0 + 1.6e-6, 1e-6, True, "the noise is added to the relative bound, not the larger of the two taken"),
+    (-2.0, -2.0 - 3e-6, 2e-6, True, "the noise is added to the relative bound, not the larger of the two taken"),
+    (1.0, 1.0 + 2.6e-6, 1e-6, False, "2.6e-6 is more than RTOL and the noise together"),
     (2.0, 2.5, 1e-8, False, "noise is an absolute amount: 1e-8 does not excuse 0.5"),
     (np.nan, 1.0, 0.0, False, "NaN passes: it makes every comparison false, so `not (error > bound)` is true"),
     (1.0, np.nan, 0.0, False, "NaN passes: it makes every comparison false, so `not (error > bound)` is true"),
@@ -939,7 +959,8 @@ def right_gradients(lesson, rng):
         ("sin(100 x)", lambda x: np.sin(100 * x), lambda g, x: 100 * g * np.cos(100 * x), rng.normal(size=4), small),
         ("1e-9 x^2", lambda x: 1e-9 * x * x, lambda g, x: 2e-9 * g * x, rng.normal(size=4), small),
         ("10^8 + sin(x)", lambda x: 1e8 + np.sin(x), lambda g, x: g * np.cos(x), rng.normal(size=4),
-         "f is large beside its slope: the noise 8 EPS sum|g * f(x)| / h belongs to the bound"),
+         "f is large beside its slope: the noise 8 EPS sum|g * f(x)| / h, the absolute values before the sum, belongs "
+         "to the bounds"),
         ("0 x", lambda x: 0 * x, lambda g, x: 0 * g, rng.normal(size=4), "a zero gradient can be right"),
         ("x transposed", lambda x: x.T @ x, lambda g, x: x @ (g + g.T), rng.normal(size=(4, 3)).T, once),
         ("sin of 2,000 entries", np.sin, lambda g, x: g * np.cos(x), rng.normal(size=(40, 50)), once),
@@ -960,9 +981,34 @@ def test_gradcheck_accepts_right_gradients(lesson, rng):
         right = (x.size if x.size <= 300 else 20, 0)
         assert tuple(map(int, found)) == right, (
             f"gradcheck of {name} reports {tuple(found)}, expected {right} (compared, skipped): try all `directions`, "
-            "and give has_kink the noise, so that it calls no rounding a kink"
+            f"and give has_kink the noise, so that it calls no rounding a kink; {cause}"
         )
         assert np.array_equal(x, kept), "gradcheck changes the x that it was given: check a copy"
+
+
+@pytest.mark.hole("gradcheck", kind="gradient")
+def test_gradcheck_knows_the_noise_of_sums_that_cancel(lesson, rng):
+    seed, x, seen = int(rng.integers(2**31)), rng.normal(size=6), []
+    lesson.gradcheck(
+        np.sin, lambda g, x: (seen.append(g.copy()), g * np.cos(x))[1], x, rng=np.random.default_rng(seed)
+    )
+    g, large = seen[0], rng.normal(size=6)
+    large = 1e8 * (
+        large - g * (g @ large) / (g @ g)
+    )  # g * large sums to nothing, its entries are large all the same
+    try:
+        found = lesson.gradcheck(
+            lambda x: large + np.sin(x), lambda g, x: g * np.cos(x), x, rng=np.random.default_rng(seed)
+        )
+    except lesson.GradientError as error:
+        raise AssertionError(
+            f"a right gradient is refused where f is large and g * f(x) cancels in its sum ({error}): every entry of "
+            "g * f(x) is rounded, so the noise is 8 EPS sum|g * f(x)| / h, the absolute values before the sum"
+        ) from None
+    assert tuple(map(int, found)) == (6, 0), (
+        f"(compared, skipped) is {tuple(found)} where f is large and g * f(x) cancels in its sum, expected (6, 0): "
+        "rounding is no kink; the noise is 8 EPS sum|g * f(x)| / h, the absolute values before the sum"
+    )
 
 
 def wrong_numbers(rng):

@@ -69,6 +69,8 @@ def told(what, cause):
         )
         raise AssertionError(says).with_traceback(error.__traceback__) from None
     except Exception as error:
+        if "ambiguous" in str(error):  # bool() of an array
+            cause = f"`if`, `or`, `not` and max() want one true or false, an array has many; {cause}"
         says = f"{what} raised {type(error).__name__} ({str(error)[:200]}): {cause}"
         raise AssertionError(says).with_traceback(error.__traceback__) from None
 
@@ -238,7 +240,12 @@ def test_dense_holds_what_init_gives(lesson, rng):
     shape, given = calls[0]
     assert tuple(shape) == (4, 3), f"init was given the shape {shape}, expected (n_in, n_out) = (4, 3)"
     assert given is rng, "init was given another generator: pass on the `rng` of the layer"
-    assert isinstance(getattr(layer, "W", None), Tensor), "the layer has no Tensor `W`"
+    W = getattr(layer, "W", None)
+    assert W is not None, "the layer has no attribute `W`: self.W = Tensor(...)"
+    assert isinstance(W, Tensor), (
+        f"W is a {type(W).__name__}, expected a Tensor: wrap the array, Tensor(init(...), requires_grad=True), or no "
+        "gradient is ever recorded for it"
+    )
     agree(layer.W.numpy(), array, "W", {"it is transposed: (n_in, n_out)": array.T})
 
 
@@ -306,7 +313,7 @@ def dense(lesson, W, b):
 
 def apply(layer, x):
     n_in, n_out = layer.W.shape
-    hint = "W is (n_in, n_out), so the product is x @ W, without a transpose, and b may be None"
+    hint = "W is (n_in, n_out), so the product is x @ W, without a transpose; b may be None (`is None`)"
     with told(f"Dense({n_in}, {n_out}) on x of shape {x.shape}", hint):
         return layer(x)
 
@@ -380,7 +387,7 @@ def test_dense_in_the_engine(lesson, rng):
 
 
 def rectify(lesson, x):
-    with told("ReLU", "any elementwise expression of x with the value max(x, 0) will do"):
+    with told("ReLU", "write max(x, 0) elementwise: ops.maximum(x, 0.0), ops.where, or x * (x > 0)"):
         y = lesson.ReLU()(x)
     is_tensor(y, "the result of ReLU")
     return y
@@ -747,6 +754,10 @@ SGD_MISTAKES = {
         "not nesterov else v",
     ),
     "with self.nesterov the step is lr (g + momentum v), with g, not v": ("= g + momentum", "= v + momentum"),
+    "with self.nesterov the step is lr (g + momentum v): v comes in times momentum": (
+        "momentum * v if",
+        "v if",
+    ),
     "with self.nesterov the step is lr (g + momentum v), v being the new velocity": (
         "v = momentum * v + g\nstep = g + momentum * v",
         "before, v = v, momentum * v + g\nstep = g + momentum * before",
@@ -802,6 +813,8 @@ ADAM_MISTAKES = {
     ),
     "the bias of v is not corrected": ("v / (1 - beta2**t)", "v"),
     "the bias of m is not corrected": ("m / (1 - beta1**t)", "m"),
+    "v is corrected with beta1, expected v / (1 - beta2^t)": ("v / (1 - beta2**t)", "v / (1 - beta1**t)"),
+    "m is corrected with beta2, expected m / (1 - beta1^t)": ("m / (1 - beta1**t)", "m / (1 - beta2**t)"),
     "beta1 and beta2 are swapped": ("\nm = ", "\nbeta1, beta2 = beta2, beta1\nm = "),
     "beta1 and beta2 are swapped in the bias correction": ("\nmh", "\nbeta1, beta2 = beta2, beta1\nmh"),
     "beta and 1 - beta are swapped in both averages": (
@@ -1100,6 +1113,7 @@ def test_error_rate_value(lesson, rng):
             n == k
         ):  # what looks along the wrong axis finds, too, is sometimes right: so that its error is its own
             labels = np.where(rng.random(n) < 0.3, logits.argmax(0), labels)
+            labels[:3] = logits[:3].argmin(1)
         want = float(np.mean(logits.argmax(1) != labels))
         causes = {}
         if n == k:
@@ -1109,10 +1123,10 @@ def test_error_rate_value(lesson, rng):
             "that is the accuracy: count where the prediction differs from the label": 1 - want,
             "it is in percent: expected a fraction between 0 and 1": 100 * want,
             "it is a count: divide by the number of examples": n * want,
-            "it takes the smallest logit, expected the largest": float(np.mean(logits.argmin(1) != labels)),
             "argmax without axis=1 looks for one number in the whole table": float(
                 np.mean(logits.argmax() != labels)
             ),
+            "it takes the smallest logit, expected the largest": float(np.mean(logits.argmin(1) != labels)),
             "the distance between class numbers means nothing: count where they differ": float(
                 np.mean(np.abs(logits.argmax(1) - labels.astype(int)))
             ),
