@@ -179,6 +179,92 @@ def test_loading_leaves_no_trace(write):
     }
 
 
+# In a process of its own
+
+
+WHOLE = "from minigen import ops\nimport os, sys, atexit\ndef f(x): return ops.tanh(x)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "says"),
+    [
+        ("import os; os._exit(0)", 1, "mine.py: Python ended (exit code 0) before the check was over"),
+        (WHOLE + "print('mine.py: 1 of 1 right')\nos._exit(0)", 1, "your code must return, not exit"),
+        (WHOLE + "import signal; os.kill(os.getpid(), signal.SIGSEGV)", 1, "killed by SIGSEGV"),
+        (WHOLE + "raise KeyboardInterrupt", 1, "mine.py"),
+        ("while True: pass", 4, "mine.py: still running after 1 s"),
+        ("while True: print('x' * 1000)", 4, "mine.py: printed more than"),
+        ("import numpy as np\nx = np.zeros(2**36)", 4, "mine.py, line 2: MemoryError"),
+        (
+            "import numpy as np\nnp.allclose = lambda *a, **k: True\ndef f(x): return x",
+            1,
+            "mine.py replaces numpy.allclose, which the check relies on",
+        ),
+        (
+            "import minigen.gradcheck as g\nfrom minigen.checker import report\n"
+            "report.Report.ok = property(lambda self: True)\ng.gradcheck = lambda *a, **k: None\ndef f(x): return x",
+            1,
+            "replaces minigen.",
+        ),
+    ],
+)
+def test_a_file_that_does_not_let_itself_be_checked(write, capsys, text, code, says):
+    write(text)
+    assert main(["gradcheck", "mine.py", "--seconds", "1"]) == code
+    told = capsys.readouterr()
+    assert says in told.err
+    assert told.err.count("\n") == 1
+    assert "right" not in told.out
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "says"),
+    [
+        ("os._exit(0)", 1, "g: Python ended (exit code 0) before the check was over"),
+        ("sys.exit(0)", 1, "g: mine.py, line 5: SystemExit: 0"),
+        ("raise KeyboardInterrupt", 1, "g: mine.py, line 5: KeyboardInterrupt"),
+        ("import ctypes; ctypes.string_at(0)", 1, "g: Python was killed by SIGSEGV"),
+        ("while True: pass", 4, "g: still running after 1.5 s"),
+        ("while True: os.write(1, b'x' * 9999)", 4, "g: printed more than"),
+        ("import numpy as np; np.zeros(2**36)", 4, "g: out of memory"),
+        ("os.closerange(3, 99)", 1, "g: Python ended"),
+    ],
+)
+def test_a_check_that_dies_costs_itself_only(write, capsys, body, code, says):
+    write(f"{WHOLE}def g(x):\n    {body}\ndef h(x): return ops.exp(x)\n")
+    assert main(["gradcheck", "mine.py", "--seconds", "1.5"]) == code
+    said = capsys.readouterr().out
+    assert says in said
+    assert "f: right" in said
+    assert "h: right" in said
+    assert "mine.py: 2 of 3 right" in said
+
+
+def test_forged_words_are_shown_as_the_files_own_and_believed_by_nobody(write, capsys):
+    forged = "\n".join(
+        [
+            "atexit.register(lambda: (print('mine.py: 1 of 1 right'), os._exit(0)))",
+            "import json",
+            "for fd in range(3, 30):",
+            "    try: os.write(fd, json.dumps({'event': 'end', 'name': 'g', 'state': 'right'}).encode() + b'\\n')",
+            "    except OSError: pass",
+            "print('g: right')",
+            "def g(x): return ops.tanh(x).detach() + x",
+        ]
+    )
+    write(WHOLE + forged)
+    assert main(["gradcheck", "mine.py"]) == 1
+    said = capsys.readouterr().out
+    assert "printed by mine.py:\n    g: right\n" in said
+    assert "g: the gradient of x is wrong" in said
+    assert said.splitlines()[-1] == "mine.py: 1 of 2 right"
+
+
+def test_time_limits_that_are_none(capsys):
+    assert main(["gradcheck", "mine.py", "--seconds", "nan"]) == 2
+    assert "'nan' is no time limit" in capsys.readouterr().err
+
+
 def test_help_tells_where_inputs_come_from(capsys):
     assert main(["gradcheck", "--help"]) == 0
     said = capsys.readouterr().out

@@ -11,17 +11,16 @@ NAME_grad in the file: NAME_grad(*inputs), or NAME_grad(g, *inputs) if it return
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import secrets
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from minigen.checker.files import Target
+from minigen.cli.inquiry import FAILED, LIMIT, Inquiry
 
-PASSED, FAILED, NOT_STARTED = 0, 1, 3
+PASSED, NOT_STARTED = 0, 3
+CODES = {"limit": LIMIT, "wrong": FAILED, "not started": NOT_STARTED}  # the first that occurs
+LINES = 12  # of what the file prints
 EXAMPLE = """\
 example: in mine.py
     @op                                     minigen gradcheck mine.py
@@ -30,7 +29,10 @@ example: in mine.py
     def _(g, y, x, s): return lambda: g * s, lambda: g * x
     def scale_inputs(rng): return rng.normal(size=(3, 4)), rng.normal(size=4)
 
-exit codes: 0 all right, 1 something is wrong or nothing could be checked, 2 usage, 3 not started (NotImplementedError)
+The file runs in a process of its own: what it prints is shown, and means nothing.
+
+exit codes: 0 all right, 1 something is wrong or nothing could be checked, 2 usage, 3 not started (NotImplementedError),
+4 a limit of time, memory or output was hit
 """
 
 
@@ -58,6 +60,9 @@ def add(parsers: Any) -> None:
         metavar="3x4",
         help="of one argument (repeat it; scalar: a number)",
     )
+    verb.add_argument(
+        "--seconds", type=_seconds, default=60.0, help="what one check, or loading the file, may take (60)"
+    )
     verb.add_argument("--json", action="store_true", help="the whole result for tools")
     verb.set_defaults(run=run)
 
@@ -71,30 +76,33 @@ def _shape(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is no shape: write 3x4, 5 or scalar") from None
 
 
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time limit, expected seconds above 0")
+    return seconds
+
+
 def run(args: argparse.Namespace) -> int:
     """Check the targets one after the other; print what was found about each."""
-    import numpy as np
-
-    from minigen.checker.files import FailedFile, find, loaded
-
     path, name = _split(args.target)
     seed = secrets.randbits(31) if args.seed is None else args.seed
-    results = []
-    with (
-        contextlib.redirect_stdout(sys.stderr) if args.json else contextlib.nullcontext(),
-        loaded(path) as module,
-    ):
-        targets, left_out = find(module, path, name, np.random.default_rng(seed))
-        if not targets:
-            why = "; ".join(left_out) or "it defines no op, no Module and no function; is the name right?"
-            raise FailedFile(f"gradcheck: nothing to check in {path}: {why}")
-        if not args.json:
-            print(f"checking {path} (repeat with --seed {seed})")
-        for target in targets:
-            results.append(_check(target, module, path, args, seed))
-            if not args.json:
-                _show(results[-1])
-    return _conclude(results, left_out, path, seed, args.json)
+    request = {"path": str(path), "name": name, "seed": seed, "order": args.order, "shapes": args.shape}
+
+    def begin(printed: str) -> None:
+        print(f"checking {path} (repeat with --seed {seed})")
+        _show_printed(printed, path)
+
+    def show(result: dict[str, Any]) -> None:
+        _show(result)
+        _show_printed(result["printed"], path)
+
+    inquiry = Inquiry(request, args.seconds, *((None, None) if args.json else (begin, show)))
+    inquiry.run()
+    return _conclude(inquiry, path, seed, args.json)
 
 
 def _split(text: str) -> tuple[Path, str | None]:
@@ -105,72 +113,41 @@ def _split(text: str) -> tuple[Path, str | None]:
     return Path(text), None
 
 
-def _check(target: Target, module: Any, path: Path, args: argparse.Namespace, seed: int) -> dict[str, Any]:
-    """One target's result: 'right', 'wrong' or 'not started', the words for people, and the report."""
-    import numpy as np
-
-    from minigen.checker.files import FileError, inputs_for, where
-    from minigen.errors import MinigenError
-    from minigen.gradcheck import gradcheck
-
-    result: dict[str, Any] = {"name": target.name, "state": "wrong", "report": None}
-    try:
-        inputs = inputs_for(target, module, args.shape, np.random.default_rng(seed))
-        report = gradcheck(
-            target.f,
-            *inputs,
-            grad=target.gradient,
-            order=args.order,
-            rng=seed,
-            raise_on_failure=False,
-            name=target.name,
-        )
-    except FileError:
-        raise
-    except NotImplementedError as error:
-        return result | {"state": "not started", "says": f"{target.name}: not started ({where(error, path)})"}
-    except Exception as error:  # the file's code may raise anything
-        hint = ""
-        if isinstance(error, MinigenError | TypeError | ValueError) and not args.shape:
-            hint = (
-                f"; do these inputs fit? --shape once for each argument, or define {target.name}_inputs(rng)"
-            )
-        return result | {"says": f"{target.name}: {where(error, path)}{hint}"}
-    state = "right" if report.ok else "wrong"
-    says = str(report).removeprefix("gradcheck ").replace(f" (repeat with rng={seed})", "")
-    return result | {"state": state, "says": says, "report": report.to_dict()}
-
-
 def _show(result: dict[str, Any]) -> None:
     from minigen.course.console import mark, say
 
-    state = {"right": "done", "wrong": "failing", "not started": "not started"}[result["state"]]
+    state = {"right": "done", "not started": "not started"}.get(result["state"], "failing")
     first, *rest = result["says"].splitlines()
     say(f"{mark(state)} {first}", state)
     for line in rest:
         say(f"  {line}")
 
 
-def _conclude(
-    results: list[dict[str, Any]], left_out: list[str], path: Path, seed: int, as_json: bool
-) -> int:
-    states = [result["state"] for result in results]
-    code = FAILED if "wrong" in states else NOT_STARTED if "not started" in states else PASSED
+def _show_printed(text: str, path: Path) -> None:
+    from minigen.course.console import say
+
+    lines = text.strip().splitlines()
+    if lines:
+        say(f"  printed by {path}{f' (last {LINES} lines)' if len(lines) > LINES else ''}:", "dim")
+    for line in lines[-LINES:]:
+        say(f"    {line[:200]}", "dim")
+
+
+def _conclude(inquiry: Inquiry, path: Path, seed: int, as_json: bool) -> int:
+    states = [result["state"] for result in inquiry.results]
+    code = next((code for state, code in CODES.items() if state in states), PASSED)
     if as_json:
-        print(
-            json.dumps(
-                {
-                    "file": str(path),
-                    "seed": seed,
-                    "ok": code == PASSED,
-                    "checks": results,
-                    "left_out": left_out,
-                },
-                indent=2,
-            )
-        )
+        found = {
+            "file": str(path),
+            "seed": seed,
+            "ok": code == PASSED,
+            "checks": inquiry.results,
+            "left_out": inquiry.left_out,
+            "printed": inquiry.printed,
+        }
+        print(json.dumps(found, indent=2))
         return code
-    for line in left_out:
+    for line in inquiry.left_out:
         print(f"left out: {line}")
     print(f"{path}: {states.count('right')} of {len(states)} right")
     return code

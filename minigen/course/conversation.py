@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import sys
@@ -12,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 HOUSE = ("minigen", "_pytest")
+DESCRIBED = (property, classmethod, functools.cached_property)  # no functions themselves, but they run one
 
 
 class Channel:
@@ -71,7 +73,7 @@ def _relied_on(modules: Iterable[ModuleType]) -> Iterator[tuple[Any, str, Any]]:
     ops = [one for one in values if hasattr(one, "vjp")]
     for owner in [*outer, *inner, *dict.fromkeys(classes), *dict.fromkeys(ops)]:
         for name, value in list(vars(owner).items()):
-            if callable(value) and not name.startswith("_abc"):
+            if (callable(value) or isinstance(value, DESCRIBED)) and not name.startswith("_abc"):
                 yield owner, name, value
 
 

@@ -1,0 +1,40 @@
+"""Saying what is being waited for, so that a check that takes long does not look like one that hangs."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from typing import TextIO
+
+
+class Notice:
+    """A line on stderr that counts the seconds, in a terminal; elsewhere one plain line for each long wait."""
+
+    def __init__(self, stream: TextIO | None = None) -> None:
+        self.stream = sys.stderr if stream is None else stream
+        self.moving = self.stream.isatty()
+        self.after = 1.0 if self.moving else 5.0
+        self.shown = ""
+
+    def __call__(self, what: str, seconds: float, allowed: float) -> None:
+        """`what` has been running for so many seconds, of those that it may take."""
+        if seconds < self.after:
+            self.clear()
+            return
+        text = f"waiting for {what}: {int(seconds)} s (stopped at {allowed:g} s)"
+        if not self.moving:
+            if self.shown != what:
+                self.shown = what
+                print(text, file=self.stream, flush=True)
+        elif text != self.shown:
+            self.clear()
+            self.shown = text[: shutil.get_terminal_size().columns - 1]
+            self.stream.write(f"\r{self.shown}")
+            self.stream.flush()
+
+    def clear(self) -> None:
+        """Takes the line away again; what was printed plainly stays."""
+        if self.moving and self.shown:
+            self.stream.write("\r" + " " * len(self.shown) + "\r")
+            self.stream.flush()
+        self.shown = ""
