@@ -10,13 +10,13 @@ import pytest
 from strict import STRICT
 
 from minigen import checkpoint, ops
-from minigen.backend import from_host, using
+from minigen.backend import from_host, to_host, using
 from minigen.data import Dataset, Split
 from minigen.errors import CheckpointError, DivergenceError, GraphError
-from minigen.nn import Dense, Module
-from minigen.optim import SGD, Adam
+from minigen.nn import BatchNorm, Dense, LeakyReLU, Module, ReLU, Sequential
+from minigen.optim import SGD, Adam, RMSProp
 from minigen.tensor import Tensor
-from minigen.training import Interrupted, streams, train
+from minigen.training import Interrupted, evaluate, streams, train
 from minigen.training.progress import Silent
 from solutions import e07_autoencoder as e07
 
@@ -56,6 +56,48 @@ class Players(Module):
 
     def evaluate(self, images, rng):
         return {"left": float(ops.mean(self.left(images.reshape(len(images), 36)) ** 2))}
+
+
+class Rivals(Module):
+    """Two pairs for each batch, as a GAN has: BatchNorm in both, a batch drawn at random, evaluation with noise."""
+
+    def __init__(self, config, *, rng):
+        self.config = config
+        self.critic = Sequential(Dense(36, 8, rng=rng), BatchNorm(8), LeakyReLU(0.2), Dense(8, 1, rng=rng))
+        self.generator = Sequential(
+            Dense(config.size, 8, rng=rng), BatchNorm(8), ReLU(), Dense(8, 36, rng=rng)
+        )
+        self.given = []
+
+    def prepare(self, images, rng):
+        drawn = from_host(rng.random(images.shape, dtype=np.float32))
+        batch = (drawn < images).astype(images.dtype)
+        self.given += [(self.training, np.asarray(to_host(batch)))]
+        return batch
+
+    def draw(self, n, rng):
+        z = from_host(rng.standard_normal((n, self.config.size)).astype(np.float32))
+        return ops.sigmoid(self.generator(z))
+
+    def updates(self, batch, rng):
+        x = batch.reshape(len(batch), 36)
+        real, fake = self.critic(x), self.critic(self.draw(len(x), rng).detach())
+        yield self.critic, ops.mean(ops.softplus(-real)) + ops.mean(ops.softplus(fake))
+        yield self.generator, ops.mean(ops.softplus(-self.critic(self.draw(len(x), rng))))
+
+    def optimizers(self):
+        return {
+            "critic": Adam(self.critic.parameters(), 1e-2, beta1=0.5),
+            "generator": RMSProp(self.generator.parameters(), 1e-3),
+        }
+
+    def evaluate(self, images, rng):
+        x = images.reshape(len(images), 36)
+        return {"real": float(ops.mean(self.critic(x))), "ink": float(ops.mean(self.draw(len(x), rng)))}
+
+
+def rivals(seed=3):
+    return Rivals(PlayersConfig(), rng=streams(seed).init)
 
 
 def autoencoder(seed=3):
@@ -103,7 +145,7 @@ def same(one, other):
     assert [n for n in one[0] if one[0][n].tobytes() != other[0][n].tobytes()] == []
 
 
-@pytest.mark.parametrize("make", [autoencoder, players])
+@pytest.mark.parametrize("make", [autoencoder, players, rivals])
 def test_resume_is_bit_identical_from_random_kills(make, data, rng, tmp_path):
     run(make(), data, tmp_path / "whole")
     whole = everything(tmp_path / "whole")
@@ -359,7 +401,7 @@ def test_config_says_what_it_takes_to_repeat_the_run(data, tmp_path):
     assert len(again["resumed"]) == 1
 
 
-@pytest.mark.parametrize("make", [autoencoder, players])
+@pytest.mark.parametrize("make", [autoencoder, players, rivals])
 def test_training_on_an_unforgiving_backend_gives_the_same_run(make, data, tmp_path):
     run(make(), data, tmp_path / "numpy")
     with using(STRICT):
@@ -385,3 +427,85 @@ def test_lesson_functions_on_an_unforgiving_backend(data, tmp_path):
     assert walk.shape == (4, 36)
     assert drawn.shape == (5, 36)
     assert set(found) == {"data", "reconstructed", "noise"}
+
+
+def test_a_batch_norm_and_both_optimizers_are_in_the_checkpoint(data, tmp_path):
+    run(rivals(), data, tmp_path / "run", epochs=1)
+    arrays, _ = checkpoint.load(tmp_path / "run" / "checkpoint.npz")
+    assert {"model/critic.layers.1.running_mean", "model/generator.layers.1.running_var"} <= arrays.keys()
+    assert {"optimizer/critic/m.0", "optimizer/generator/s.0"} <= arrays.keys()
+    assert arrays["model/critic.layers.1.running_var"].std() > 0
+
+
+def test_batches_are_prepared_anew_and_held_out_images_always_alike(data):
+    model = rivals()
+    result = run(model, data, epochs=2)
+    training = [batch for training, batch in model.given if training]
+    tested = [batch for training, batch in model.given if not training]
+    assert [len(batch) for batch in training] == [16, 16, 16, 2] * 2
+    assert all(set(np.unique(batch)) <= {0, 1} for batch in training + tested)
+    assert len(tested) == 2
+    assert np.array_equal(*tested)
+    assert model.training
+    assert result.trained == result.steps == 8
+
+
+def test_evaluation_in_blocks_is_the_evaluation_of_the_whole(data):
+    images = data.test.images / np.float32(255)
+    seen = []
+
+    class Spy(e07.Autoencoder):
+        def evaluate(self, images, rng):
+            seen.append((len(images), self.training))
+            return super().evaluate(images, rng)
+
+    model = Spy(CONFIG, rng=streams(0).init)
+    whole = model.evaluate(images, None)
+    for size, lengths in ((7, [7, 7, 6]), (None, [20]), (500, [20])):
+        model.evaluation_block, seen[:] = size, []
+        found = evaluate(model, images, np.random.default_rng(0))
+        assert found["squared_error"] == pytest.approx(whole["squared_error"], rel=1e-5)
+        assert seen == [(n, False) for n in lengths]
+    assert model.training
+
+
+def test_evaluation_refuses_figures_that_come_and_go(data):
+    class Odd(e07.Autoencoder):
+        evaluation_block = 15
+
+        def evaluate(self, images, rng):
+            return {f"error_{len(images)}": 1.0}
+
+    with pytest.raises(GraphError, match="expected the same figures"):
+        run(Odd(CONFIG, rng=streams(0).init), data)
+
+
+def test_parameters_that_a_loss_forgets_are_named(data):
+    class Forgetful(e07.Autoencoder):
+        def decode(self, z):
+            return self.decoder(z.detach())
+
+    with pytest.raises(GraphError, match=r"depend on encoder.layers.0.W, .*\(4 of 8 parameters\)"):
+        run(Forgetful(CONFIG, rng=streams(0).init), data)
+
+    class Cut(e07.Autoencoder):
+        def updates(self, batch, rng):
+            for module, loss in super().updates(batch, rng):
+                yield module, loss.detach()
+
+    with pytest.raises(GraphError, match=r"and 4 more \(8 of 8 parameters\)"):
+        run(Cut(CONFIG, rng=streams(0).init), data)
+
+
+def test_fewer_epochs_than_were_begun_are_refused_and_nothing_is_written(data, tmp_path):
+    with pytest.raises(Killed):  # in the middle of the third
+        run(autoencoder(), data, tmp_path / "run", save_steps=1, progress=KillAt(11))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()}
+    for epochs in (1, 2):
+        with pytest.raises(CheckpointError, match=f"3 epochs were begun, {epochs} asked for"):
+            run(autoencoder(), data, tmp_path / "run", resume=True, epochs=epochs)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "run").iterdir()} == before
+    opened = []
+    result = run(autoencoder(), data, tmp_path / "run", resume=True, opened=lambda *at: opened.append(at))
+    assert (result.trained, opened) == (2, [(10, 12)])
+    assert run(autoencoder(), data, tmp_path / "run", resume=True).trained == 0

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minigen.cli.arguments import seconds, seed
 from minigen.course.console import markdown, say, shown
 from minigen.course.manifest import Course, Lesson, course, read_source
 from minigen.course.progress import Progress
@@ -26,8 +27,8 @@ def add(parsers: Any) -> None:
     check.add_argument("--all", action="store_true", help="every lesson")
     check.add_argument("--json", action="store_true", help="the whole verdict for tools")
     check.add_argument("--file", type=Path, help="check this file in place of the exercise")
-    check.add_argument("--seed", type=int, help="repeat the random inputs of an earlier run")
-    check.add_argument("--seconds", type=float, help="time limit of each check (default: its own)")
+    check.add_argument("--seed", type=seed, help="repeat the random inputs of an earlier run")
+    check.add_argument("--seconds", type=seconds, help="time limit of each check (default: its own)")
     check.set_defaults(run=run_check)
     watch = parsers.add_parser("watch", help="check an exercise whenever it is saved")
     watch.add_argument("target", metavar=one)

@@ -16,6 +16,7 @@ import secrets
 from pathlib import Path
 from typing import Any
 
+from minigen.cli.arguments import seconds, seed
 from minigen.cli.inquiry import FAILED, LIMIT, Inquiry
 
 PASSED, NOT_STARTED = 0, 3
@@ -51,7 +52,7 @@ def add(parsers: Any) -> None:
     verb.add_argument(
         "--order", type=int, choices=(1, 2), default=1, help="2: the gradient of the gradient too"
     )
-    verb.add_argument("--seed", type=int, help="repeat the random inputs of an earlier run")
+    verb.add_argument("--seed", type=seed, help="repeat the random inputs of an earlier run")
     verb.add_argument(
         "--shape",
         action="append",
@@ -61,7 +62,7 @@ def add(parsers: Any) -> None:
         help="of one argument (repeat it; scalar: a number)",
     )
     verb.add_argument(
-        "--seconds", type=_seconds, default=60.0, help="what one check, or loading the file, may take (60)"
+        "--seconds", type=seconds, default=60.0, help="what one check, or loading the file, may take (60)"
     )
     verb.add_argument("--json", action="store_true", help="the whole result for tools")
     verb.set_defaults(run=run)
@@ -76,24 +77,14 @@ def _shape(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(f"{text!r} is no shape: write 3x4, 5 or scalar") from None
 
 
-def _seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no time limit, expected seconds above 0")
-    return seconds
-
-
 def run(args: argparse.Namespace) -> int:
     """Check the targets one after the other; print what was found about each."""
     path, name = _split(args.target)
-    seed = secrets.randbits(31) if args.seed is None else args.seed
-    request = {"path": str(path), "name": name, "seed": seed, "order": args.order, "shapes": args.shape}
+    number = secrets.randbits(31) if args.seed is None else args.seed
+    request = {"path": str(path), "name": name, "seed": number, "order": args.order, "shapes": args.shape}
 
     def begin(printed: str) -> None:
-        print(f"checking {path} (repeat with --seed {seed})")
+        print(f"checking {path} (repeat with --seed {number})")
         _show_printed(printed, path)
 
     def show(result: dict[str, Any]) -> None:
@@ -102,7 +93,7 @@ def run(args: argparse.Namespace) -> int:
 
     inquiry = Inquiry(request, args.seconds, *((None, None) if args.json else (begin, show)))
     inquiry.run()
-    return _conclude(inquiry, path, seed, args.json)
+    return _conclude(inquiry, path, number, args.json)
 
 
 def _split(text: str) -> tuple[Path, str | None]:

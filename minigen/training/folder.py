@@ -84,7 +84,8 @@ def write_config(folder: Path, config: Mapping[str, Any]) -> None:
     if (folder / CONFIG).is_file():
         before = read_config(folder)
         first = {key: before.get(key) for key in session}
-        session = {**first, "resumed": [*before.get("resumed", []), session]}
+        earlier = before.get("resumed")
+        session = {**first, "resumed": [*(earlier if isinstance(earlier, list) else []), session]}
     write_text(folder / CONFIG, json.dumps({**config, **session}, indent=1) + "\n")
 
 

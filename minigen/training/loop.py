@@ -8,55 +8,44 @@ bits as one that was left alone (on the CPU; wall-clock fields aside).
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from minigen import checkpoint, workers
-from minigen.autograd import grad
 from minigen.backend import active, from_host
 from minigen.data import Batches, Dataset, scale
 from minigen.errors import CheckpointError, DivergenceError, GraphError
 from minigen.optim import Optimizer
 from minigen.optim.clip import clip_grad_norm
-from minigen.tensor import Tensor
 from minigen.training import folder as run_folder
+from minigen.training.evaluation import evaluate, prepared
 from minigen.training.folder import CHECKPOINT
 from minigen.training.interrupt import Interrupted, Patience, patience
 from minigen.training.progress import Silent
 from minigen.training.state import identity, restore, state
+from minigen.training.step import gradients, pairs
+from minigen.training.streams import streams
 
 Schedule = Callable[[int], float]  # step -> factor of the learning rate
 
 
-class Streams(NamedTuple):
-    """Independent random generators of one seed: what one of them draws never shifts another."""
-
-    init: np.random.Generator
-    data: np.random.Generator
-    noise: np.random.Generator
-    evaluation: np.random.SeedSequence
-
-
-def streams(seed: int) -> Streams:
-    """seed -> Streams"""
-    init, data, noise, evaluation = np.random.SeedSequence(seed).spawn(4)
-    make = np.random.default_rng
-    return Streams(make(init), make(data), make(noise), evaluation)
-
-
 @dataclass(frozen=True)
 class Result:
-    """What a finished run leaves: metrics by epoch, steps made, seconds spent (all sessions), and its folder."""
+    """What a finished run leaves: metrics by epoch, steps made, seconds spent (all sessions), and its folder.
+
+    `trained` is the number of steps of this session: 0 where the run was complete already.
+    """
 
     history: list[dict[str, Any]]
     steps: int
     seconds: float
     folder: Path | None
+    trained: int
 
 
 def train(
@@ -74,13 +63,17 @@ def train(
     save_steps: int | None = None,
     progress: Silent | None = None,
     about: dict[str, Any] | None = None,
+    opened: Callable[[int, int], None] | None = None,
 ) -> Result:
     """Trains `model` on `dataset.train`, measures it on `dataset.test` after every epoch.
 
-    Batches are (B, H, W) float32 in [0, 1] on the active backend. Without `schedule`, `model.schedule(steps in all)`
+    Batches are (B, H, W) float32 in [0, 1] on the active backend; a model with `prepare(images, rng) -> batch` gets
+    what that makes of them, with the noise stream in training and with the same numbers each time when it is measured
+    (evaluation.py). Without `schedule`, `model.schedule(steps in all)`
     is asked for one if the model has it. With `run_dir` the run is recorded there: config.json (with `about`),
     metrics.jsonl, and checkpoint.npz at the start, after each epoch and every `save_seconds` or `save_steps`.
-    `resume` goes on from that checkpoint (other `epochs` stretch the schedule); without it the folder must be new.
+    `resume` goes on from that checkpoint (other `epochs` stretch the schedule, fewer than were begun are refused);
+    without it the folder must be new. `opened(steps done, steps in all)` is called once nothing stands in the way.
 
     Raises DivergenceError in the very step whose loss or gradient is not finite (the last checkpoint stays), and
     Interrupted on Ctrl-C, once the step is saved.
@@ -92,6 +85,9 @@ def train(
     run.progress = progress or Silent()
     if run.folder:
         run.open(resume, about or {})
+    before = run.step
+    if opened:
+        opened(run.step, run.total)
     with (
         workers.one_blas_thread(),
         patience() as stop,
@@ -101,7 +97,7 @@ def train(
             run.go(stop)
         finally:
             run.progress.end()
-    return Result(run.history, run.step, run.seconds, run.folder)
+    return Result(run.history, run.step, run.seconds, run.folder, run.step - before)
 
 
 class Run:
@@ -151,10 +147,11 @@ class Run:
 
     def one(self, index: np.ndarray) -> None:
         """A step on one batch: every pair that the model yields."""
-        batch = from_host(scale(self.dataset.train.images[index]))
+        images = from_host(scale(self.dataset.train.images[index]))
+        batch = prepared(self.model, images, self.noise)
         factor = self.schedule(self.step)
         losses = {}
-        for module, loss in _pairs(self.model.updates(batch, self.noise)):
+        for module, loss in pairs(self.model.updates(batch, self.noise)):
             name = self.stepped.get(id(module))
             if name is None:
                 known = ", ".join(repr(n or "the model itself") for n in self.optimizers)
@@ -165,7 +162,7 @@ class Run:
             if not math.isfinite(value):
                 raise self.diverged(self.step + 1, f"the loss became {value}")
             optimizer = self.optimizers[name]
-            grads = grad(loss, [p for p in optimizer.params if p.requires_grad])
+            grads = gradients(self.model, name, loss, optimizer)
             if self.clip_norm is not None:
                 clip_grad_norm(grads, self.clip_norm)
             optimizer.lr = self.rates[name] * factor
@@ -185,11 +182,9 @@ class Run:
     def close_epoch(self, begun: float) -> None:
         """Measure, write a line of metrics, save."""
         trained = {f"train_{name}": value / self.seen for name, value in self.sums.items()}
-        self.model.eval()
         # The same numbers for every epoch: what changes from one to the next is the model.
-        found = self.model.evaluate(from_host(self.test), np.random.default_rng(self.evaluation))
-        self.model.train()
-        tested = {f"test_{name}": float(value) for name, value in found.items()}
+        found = evaluate(self.model, self.test, np.random.default_rng(self.evaluation))
+        tested = {f"test_{name}": value for name, value in found.items()}
         self.seconds += time.monotonic() - begun
         epoch = len(self.history) + 1
         row = run_folder.row_of(
@@ -219,6 +214,12 @@ class Run:
             raise CheckpointError(f"{self.folder}: holds a run already; resume it, or choose another folder")
         if path.exists():
             restore(self, path)
+            begun = len(self.history) + (self.batches.position > 0)
+            if self.epochs < begun:
+                raise CheckpointError(
+                    f"{self.folder}: {begun} epochs were begun, {self.epochs} asked for; nothing was changed: resume "
+                    f"with {begun} or more, or train a new run"
+                )
         elif resume and not self.folder.is_dir():
             raise CheckpointError(f"{self.folder}: no such run, nothing to resume; check the path")
         run_folder.write_config(
@@ -243,19 +244,3 @@ class Run:
                 raise self.diverged(self.step, f"{name} is not finite any more")
         checkpoint.save(self.folder / CHECKPOINT, arrays, meta)
         self.saved = time.monotonic()
-
-
-def _pairs(updates: Any) -> Iterator[tuple[Any, Tensor]]:
-    """What a model yields, refused where it is no (module, loss)"""
-    if updates is None or not hasattr(updates, "__iter__"):
-        raise GraphError(
-            f"updates() gave a {type(updates).__name__}; expected it to yield pairs (module, loss)"
-        )
-    for pair in updates:
-        if not (
-            isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[1], Tensor) and pair[1].size == 1
-        ):
-            raise GraphError(
-                f"updates() yielded a {type(pair).__name__}; expected a pair (module, loss) with a scalar Tensor"
-            )
-        yield pair

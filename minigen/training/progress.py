@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -23,22 +24,40 @@ class Silent:
 
 
 class Lines(Silent):
-    """A line for an epoch, at most about forty in all."""
+    """What comes, a line for an epoch, at most about forty in all; and if the first one takes long, how long."""
 
-    def __init__(self, stream: TextIO):
-        self.stream = stream
+    def __init__(self, stream: TextIO, patience: float = 5.0):
+        self.stream, self.patience = stream, patience
 
     def begin(self, epochs: int, steps: int, done: int) -> None:
         self.epochs, self.every = epochs, max(1, epochs // 40)
+        self.steps, self.first, self.done = steps // epochs, done, done
+        self.waiting, self.began = done < steps, time.monotonic()
+        if self.waiting:
+            often = "a line after each" if self.every == 1 else f"a line after every {self.every}"
+            left = epochs - done // self.steps
+            self._say(f"{left} epoch{'s' * (left > 1)} of {self.steps:,} steps to go, {often}")
+
+    def step(self, epoch: int, losses: Mapping[str, float]) -> None:
+        self.done += 1
+        spent = time.monotonic() - self.began
+        if self.waiting and spent > self.patience:
+            self.waiting = False
+            each = spent / (self.done - self.first) * self.steps
+            at = self.done - (epoch - 1) * self.steps
+            now = "  ".join(f"{name} {value:.4g}" for name, value in losses.items())
+            self._say(
+                f"epoch {epoch}/{self.epochs}  step {at:,}/{self.steps:,}  {now}  about {each:.0f} s an epoch"
+            )
 
     def epoch(self, row: Mapping[str, Any]) -> None:
+        self.waiting = False
         n = row["epoch"]
         if n == 1 or n % self.every == 0 or n == self.epochs:
-            print(
-                f"epoch {n:{len(str(self.epochs))}}/{self.epochs}  {spoken(row)}",
-                file=self.stream,
-                flush=True,
-            )
+            self._say(f"epoch {n:{len(str(self.epochs))}}/{self.epochs}  {spoken(row)}")
+
+    def _say(self, line: str) -> None:
+        print(line, file=self.stream, flush=True)
 
 
 class Bar(Silent):
