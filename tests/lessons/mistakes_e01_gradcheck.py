@@ -274,6 +274,13 @@ MISTAKES = [
         "np.maximum(RTOL * np.maximum(np.abs(yours), np.abs(numeric)), noise)",
         says="not the larger of the two",
     ),
+    Mistake(
+        "the_smaller_number",
+        "close_enough",
+        "np.maximum(np.abs(yours), np.abs(numeric))",
+        "np.minimum(np.abs(yours), np.abs(numeric))",
+        says="takes the larger of |yours| and |numeric|",
+    ),
     Mistake("infinity_passes", "close_enough", "finite & ", "", says="infinity passes"),
     Mistake(
         "zero_over_zero",
@@ -394,6 +401,13 @@ MISTAKES = [
         "noise + abs(wide - numeric)",
         "0.0",
         says="f is large beside its slope",
+    ),
+    Mistake(
+        "no_truncation",
+        "gradcheck",
+        "noise + abs(wide - numeric)",
+        "noise",
+        says="allow |slope(h) - slope(h / 2)| more",
     ),
     Mistake(
         "noise_of_the_sum",

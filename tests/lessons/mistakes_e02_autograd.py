@@ -243,6 +243,13 @@ MISTAKES = [
         says=".grad holds the last pass only",
     ),
     Mistake(
+        name="grad_everywhere",
+        hole="backward",
+        old="        if node.recipe is None:\n            node.grad = g if node.grad is None else node.grad + g\n",
+        new="        node.grad = g if node.grad is None else node.grad + g\n        if node.recipe is None:\n",
+        says="only leaves keep theirs",
+    ),
+    Mistake(
         name="in_place",
         hole="backward",
         old="grads[a] = grads[a] + ga if a in grads else ga",

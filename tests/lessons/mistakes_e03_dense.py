@@ -330,7 +330,7 @@ MISTAKES = [
         hole="error_rate",
         old="argmax(axis=1)",
         new="argmax()",
-        says="argmax without axis=1",
+        says="argmax without axis=1 gives one place in the whole table",
     ),
     Mistake(
         name="accuracy",
@@ -412,6 +412,13 @@ MISTAKES = [
         "        if len(history) > 1 and history[-1][1] >= history[-2][1]:\n"
         "            optimizer.lr *= 0.5\n",
         says="something was decided by the test error",
+    ),
+    Mistake(
+        name="loss_of_the_last_step",
+        hole="fit",
+        old="float(np.mean(losses))",
+        new="losses[-1]",
+        says="it is the loss of the epoch's last step",
     ),
     Mistake(
         name="one_order_for_all_epochs",

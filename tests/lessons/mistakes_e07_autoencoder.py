@@ -32,6 +32,20 @@ MISTAKES = [
         says="leave the ELU out",
     ),
     Mistake(
+        name="last_layer_popped_with_the_elu",
+        hole="dense_stack",
+        old=None,
+        new="""
+        layers: list[Module] = []
+        for n_in, n_out in pairwise(sizes):
+            layers.append(Dense(n_in, n_out, rng=rng))
+            if not linear:
+                layers.append(ELU())
+        return Sequential(*layers[:-1])
+        """,
+        says="linear=True) has parameters of shapes",
+    ),
+    Mistake(
         name="own_generator",
         hole="dense_stack",
         old="Dense(n_in, n_out, rng=rng)",
@@ -86,6 +100,13 @@ MISTAKES = [
         old="x_hat if self.config.linear else ops.sigmoid(x_hat)",
         new="ops.sigmoid(x_hat)",
         says="a sigmoid, which is not linear",
+    ),
+    Mistake(
+        name="overflowing_exp",
+        hole="Autoencoder.decode",
+        old="ops.sigmoid(x_hat)",
+        new="1.0 / (1.0 + ops.exp(-x_hat))",
+        says="exp overflows on the way",
     ),
     Mistake(
         name="tied_weights",
@@ -193,6 +214,20 @@ MISTAKES = [
         says="expected 1: take the singular vectors as they are",
     ),
     Mistake(
+        name="one_code_for_each_image",
+        hole="pca_fit",
+        old="np.linalg.svd(x.T @ x)",
+        new="np.linalg.svd(x @ x.T)",
+        says="those are left singular vectors",
+    ),
+    Mistake(
+        name="rows_of_eigh",
+        hole="pca_fit",
+        old="_, _, directions = np.linalg.svd(x.T @ x)",
+        new="directions = np.linalg.eigh(x.T @ x)[1][:, ::-1]",
+        says="transpose it before you take k of them",
+    ),
+    Mistake(
         name="brightness_of_each_image",
         hole="pca_fit",
         old="x -= mean\n",
@@ -229,6 +264,13 @@ MISTAKES = [
         return (1 - t) * a.reshape(1, -1) + t * b.reshape(1, -1)
         """,
         says="the pixels are interpolated, not the codes",
+    ),
+    Mistake(
+        name="single_images",
+        hole="interpolate",
+        old="z = model.encode(xp.stack([xp.asarray(a), xp.asarray(b)]))",
+        new="z = [model.encode(a), model.encode(b)]",
+        says="stack the two, or a[None]",
     ),
     Mistake(
         name="mixed_images_encoded",
@@ -309,7 +351,7 @@ MISTAKES = [
         hole="noise_test",
         old="nearest_distance(images, train)",
         new="nearest_distance(images, test)",
-        says="the test images are compared with themselves",
+        says="images are compared with themselves",
     ),
 ]
 

@@ -214,7 +214,12 @@ def test_draw_shape_and_dtype(lesson, rng):
         (device, (0, 2)),
         (device, (4,)),
     ]:
-        x = lesson.draw(shape, rng=rng, backend=backend)
+        try:
+            x = lesson.draw(shape, rng=rng, backend=backend)
+        except TypeError as error:
+            raise AssertionError(
+                f"draw of shape {shape} raised TypeError ({error}): a Generator takes the shape as one tuple"
+            ).with_traceback(error.__traceback__) from None
         assert isinstance(x, backend.module.ndarray), (
             f"draw gave a {type(x).__name__}, expected an array of {backend.name}: the last step is backend.from_host"
         )
@@ -251,7 +256,9 @@ def test_draw_uses_rng_only(lesson, rng):
 def test_draw_is_standard_normal(lesson, rng):
     n = 40_000
     x = lesson.draw((200, n // 200), rng=rng, backend=NUMPY).astype(np.float64)
-    assert np.unique(x).size > 0.98 * n, "draw repeats its numbers: every entry is a draw of its own"
+    assert np.unique(x).size > 0.98 * n, (
+        "draw repeats its numbers: every entry is a draw of its own, not clipped, and float32 from the start"
+    )
     assert abs(x.mean()) < 5 / np.sqrt(n), (
         f"the mean of {n:,} draws is {x.mean():.3f}, expected 0: is it N(0, 1)?"
     )
@@ -695,6 +702,9 @@ CLOSE = [
     (1.0, 1.0 + 1.6e-6, 1e-6, True, "the noise is added to the relative bound, not the larger of the two taken"),
     (-2.0, -2.0 - 3e-6, 2e-6, True, "the noise is added to the relative bound, not the larger of the two taken"),
     (1.0, 1.0 + 2.6e-6, 1e-6, False, "2.6e-6 is more than RTOL and the noise together"),
+    (0.0, 1.0, 1 - 5e-7, True, "the relative part takes the larger of |yours| and |numeric|, not the smaller"),
+    (1.0, 0.0, 1 - 5e-7, True, "the relative part takes the larger of |yours| and |numeric|, not the smaller"),
+    (0.0, 1.0, 1 - 2e-6, False, "2e-6 beyond the noise is more than RTOL"),
     (2.0, 2.5, 1e-8, False, "noise is an absolute amount: 1e-8 does not excuse 0.5"),
     (np.nan, 1.0, 0.0, False, "NaN passes: it makes every comparison false, so `not (error > bound)` is true"),
     (1.0, np.nan, 0.0, False, "NaN passes: it makes every comparison false, so `not (error > bound)` is true"),
@@ -961,6 +971,9 @@ def right_gradients(lesson, rng):
         ("10^8 + sin(x)", lambda x: 1e8 + np.sin(x), lambda g, x: g * np.cos(x), rng.normal(size=4),
          "f is large beside its slope: the noise 8 EPS sum|g * f(x)| / h, the absolute values before the sum, belongs "
          "to the bounds"),
+        ("sin(1000 x)", lambda x: np.sin(1000 * x), lambda g, x: 1000 * g * np.cos(1000 * x),
+         (np.pi * rng.integers(-9, 9, 4) + rng.uniform(-1, 1, 4)) / 1000,
+         "it curves so much that the step shows: compare the slope at h / 2, and allow |slope(h) - slope(h / 2)| more"),
         ("0 x", lambda x: 0 * x, lambda g, x: 0 * g, rng.normal(size=4), "a zero gradient can be right"),
         ("x transposed", lambda x: x.T @ x, lambda g, x: x @ (g + g.T), rng.normal(size=(4, 3)).T, once),
         ("sin of 2,000 entries", np.sin, lambda g, x: g * np.cos(x), rng.normal(size=(40, 50)), once),

@@ -55,6 +55,8 @@ def _difference(got, want):
     at = f" at index {tuple(map(int, i))}" if want.ndim else ""
     says = f"found {got[i]:.6g}{at}, expected {want[i]:.6g}"
     scale = float((got * want).sum() / (want * want).sum()) if np.any(want) else 1.0
+    if same(got, want, 1e-4):
+        return "close to the right numbers, but not them: is there an eps where none belongs, or a cut to float32?"
     return (
         f"{says}: every entry is {scale:.4g} times the right one" if same(got, scale * want, 1e-6) else says
     )
@@ -583,7 +585,13 @@ def test_scatter_add_repeats_add_up(lesson, rng):
             "a place that is named several times holds only its last number: `=` overwrites, and `y[index] += x` "
             "reads before it adds, so repeated places do not add up": assigned,
             "it holds ones in place of the numbers of x": filled,
+            "it starts from ones: places that were not read have gradient 0, so start from zeros": want + 1.0,
         }
+        if np.shape(got) == shape and not same(got, want) and abs(np.sum(got) - x.sum()) > 1e-6:
+            causes |= {
+                "numbers of x are lost, their sum is another: x has the shape of a[index], which may be a row for each "
+                "index, a slice or a mask; np.add.at takes them all": got
+            }
         agree(got, want, f"scatter_add for a[{named(index)}] with a of shape {shape}", causes)
         assert np.array_equal(x, old), "scatter_add changed x in place: build a new array"
 
@@ -924,6 +932,14 @@ def test_backward_leaves_constants_alone(lesson, rng):
         lesson, y, rng.standard_normal(3), "arrays and numbers among the arguments get no gradient: skip them"
     )
     assert c.grad is None, "a Tensor that does not require gradients has received one"
+    x2 = x * x
+    y2 = x2.exp()
+    walk(lesson, y2, rng.standard_normal(3))
+    assert x2.grad is None, (
+        "a result on the way has a .grad after backward: only leaves keep theirs, or every activation's gradient stays "
+        "in memory"
+    )
+    assert y2.grad is None, "y itself has a .grad after backward: only leaves keep theirs, and y is a result"
     assert called == ["b"], (
         f"thunks {called} were called, expected ['b']: only for arguments that require gradients"
     )
@@ -1166,6 +1182,10 @@ def test_descend_moves_against_the_gradient(lesson, rng):
             "it went uphill: subtract the gradient": old + 0.1 * g,
             "the rate was not used": old - g,
             "it is the step itself: subtract it from the old data": -0.1 * g,
+            "the gradient was scaled to length 1: the step is rate times the gradient as it is": (
+                old - 0.1 * g / np.sqrt((g * g).sum())
+            ),
+            "the gradient is averaged: the step is rate times the gradient as it is": old - 0.1 * g / g.size,
         }
         agree(p.data, old - 0.1 * g, f"the {name} parameter after one step", causes)
         assert p.requires_grad, (

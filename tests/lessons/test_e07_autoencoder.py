@@ -2,6 +2,7 @@
 
 # ruff: noqa: PT018  (one assertion, one message, one thing that is wrong)
 
+import contextlib
 from itertools import pairwise
 
 import numpy as np
@@ -65,6 +66,18 @@ def must_be(found, wanted, likely, otherwise):
         pytest.fail(next((says for says, value in likely.items() if near(found, value)), otherwise))
 
 
+@contextlib.contextmanager
+def told(what, cause):
+    """An exception of the learner's code is told with its likely cause"""
+    try:
+        yield
+    except (AssertionError, NotImplementedError):
+        raise
+    except Exception as error:
+        says = f"{what} raised {type(error).__name__} ({str(error)[:160]}): {cause}"
+        raise AssertionError(says).with_traceback(error.__traceback__) from None
+
+
 def shape_of(value):
     return tuple(getattr(value, "shape", ()))
 
@@ -99,20 +112,24 @@ def check_slope(y_of, oracle, tensors, rng, what):
 @pytest.mark.hole("dense_stack", kind="shape")
 def test_stack_has_the_layers(lesson, rng):
     for sizes in ((5, 7, 4, 3), (6, 2), (3, 8, 8)):
-        stack = lesson.dense_stack(sizes, linear=False, rng=rng)
-        assert hasattr(stack, "parameters"), (
-            f"dense_stack gives a {type(stack).__name__}; expected a Sequential of layers"
-        )
-        found = [p.shape for p in stack.parameters()]
-        wanted = [s for a, b in pairwise(sizes) for s in ((a, b), (b,))]
-        assert found == wanted, (
-            f"dense_stack({sizes}) has parameters of shapes {found}; expected {wanted}: one Dense with W and b from "
-            "each size to the next"
-        )
-        y = stack(rng.normal(size=(4, sizes[0])).astype(np.float32))
-        assert shape_of(y) == (4, sizes[-1]), (
-            f"it maps (4, {sizes[0]}) to {shape_of(y)}, not (4, {sizes[-1]})"
-        )
+        for linear in (False, True):
+            stack = lesson.dense_stack(sizes, linear=linear, rng=rng)
+            assert hasattr(stack, "parameters"), (
+                f"dense_stack gives a {type(stack).__name__}; expected a Sequential: return Sequential(*layers)"
+            )
+            found = [p.shape for p in stack.parameters()]
+            wanted = [s for a, b in pairwise(sizes) for s in ((a, b), (b,))]
+            assert found == wanted, (
+                f"dense_stack({sizes}, linear={linear}) has parameters of shapes {found}; expected {wanted}: one Dense "
+                "with W and b from each size to the next"
+            )
+            with told(
+                "the stack", "its parts are called one after the other: layers, ELU() and not the class ELU"
+            ):
+                y = stack(rng.normal(size=(4, sizes[0])).astype(np.float32))
+            assert shape_of(y) == (4, sizes[-1]), (
+                f"it maps (4, {sizes[0]}) to {shape_of(y)}, not (4, {sizes[-1]})"
+            )
 
 
 @pytest.mark.hole("dense_stack", kind="value")
@@ -207,7 +224,11 @@ def test_encode_shapes(lesson, rng):
     model = make(lesson, rng)
     for n in (1, 5):
         for x in (images(rng, n), images(rng, n).reshape(n, D), Tensor(images(rng, n))):
-            z = model.encode(x)
+            with told(
+                f"encode of images of shape {x.shape}",
+                f"each image is a row for the encoder, of {D} pixels here and 784 elsewhere: flatten(x)",
+            ):
+                z = model.encode(x)
             assert shape_of(z) == (n, K), (
                 f"encode of {n} images of shape {x.shape} gives {shape_of(z)}; expected one code of {K} numbers for "
                 f"each image, ({n}, {K})"
@@ -292,7 +313,10 @@ def test_decode_shapes(lesson, rng):
     for n in (1, 5):
         z = rng.normal(size=(n, K)).astype(np.float32)
         for code in (z, Tensor(z)):
-            x_hat = model.decode(code)
+            with told(
+                f"decode of ({n}, {K}) codes", f"self.decoder takes codes of {K} numbers, to {D} pixels"
+            ):
+                x_hat = model.decode(code)
             assert shape_of(x_hat) == (n, D), (
                 f"decode of ({n}, {K}) codes gives {shape_of(x_hat)}; expected ({n}, {D})"
             )
@@ -373,6 +397,12 @@ def test_decode_needs_the_code_only(lesson, rng):
     assert (far >= 0).all() and (far <= 1).all(), (
         f"pixels from {far.min():.3g} to {far.max():.3g}; expected [0, 1]"
     )
+    code = Tensor((1e3 * z).astype(np.float32), requires_grad=True)
+    with np.errstate(all="ignore"):
+        g = numbers(grad(model.decode(code).sum(), code))
+    assert np.isfinite(g).all(), (
+        "the gradient at codes of size 1000 is NaN or infinite: exp overflows on the way; use ops.sigmoid"
+    )
 
 
 @pytest.mark.hole("Autoencoder.decode", kind="gradient")
@@ -427,6 +457,14 @@ def test_loss_value(lesson, rng):
             "differences are summed before they are squared, so they cancel": np.square(
                 (x_hat - x).sum(1)
             ).mean(),
+            "differences are summed with their signs, so they cancel: square each of them first": abs(
+                (x_hat - x).astype(np.float64).sum()
+            )
+            / n,
+            "it is a cross-entropy of logits; expected the squared error": (
+                np.logaddexp(0, x_hat.astype(np.float64)) - x_hat * x
+            ).sum()
+            / n,
         }
         why = next((says for says, value in likely.items() if near(found, value, 1e-5)), None)
         pytest.fail(
@@ -651,12 +689,23 @@ def principal(x, k):
     return x.mean(axis=0), vectors[:, ::-1][:, :k].T
 
 
+def turned(centred):
+    """Matrices with the directions as columns, as eigh and a transposed SVD have them"""
+    _, vectors = np.linalg.eigh(centred.T.astype(np.float64) @ centred)
+    columns = np.linalg.svd(centred.astype(np.float64))[2].T
+    return vectors, vectors[:, ::-1], columns, np.linalg.svd(centred.T.astype(np.float64) @ centred)[2].T
+
+
 def projector(rows):
     return rows.T @ rows
 
 
 def fitted(lesson, x, k):
-    found = lesson.pca_fit(x, k)
+    with told(
+        f"pca_fit of {len(x)} images",
+        "each image is a row of pixels: flatten(images), then the mean over axis 0",
+    ):
+        found = lesson.pca_fit(x, k)
     assert isinstance(found, tuple | list) and len(found) == 2, (
         "pca_fit gives " + type(found).__name__ + "; expected mean and components"
     )
@@ -670,6 +719,13 @@ def test_pca_shapes(lesson, rng):
         kept = x.copy()
         mean, components = fitted(lesson, x, k)
         assert np.array_equal(kept, x), "pca_fit changed the images it was given: centre a copy"
+        assert mean.shape != (k, D) or components.shape != (D,), (
+            "mean and components are in the wrong order; expected (mean, components)"
+        )
+        assert components.shape != (k, n), (
+            f"the components have shape {components.shape}, a number for each image: those are left singular vectors, "
+            "of U or of X X^T; the directions in pixel space are the rows of V^T"
+        )
         assert mean.shape == (D,), (
             f"the mean of {n} images of {D} pixels has shape {mean.shape}; expected one number for each pixel, ({D},)"
         )
@@ -709,6 +765,10 @@ def test_pca_value(lesson, rng):
         )
         assert not np.allclose(found, projector(every[1 : K + 1]), atol=1e-3), (
             "the first component is left out"
+        )
+        assert not any(np.allclose(found, projector(v[:K]), atol=1e-3) for v in turned(x - wanted)), (
+            "the components are rows of a matrix whose columns are the directions (the eigenvectors of eigh, the V of "
+            "V^T): transpose it before you take k of them"
         )
         rows = x - x.mean(axis=1, keepdims=True)
         own = np.linalg.svd(rows.astype(np.float64) - rows.mean(axis=0), full_matrices=False)[2]
@@ -754,7 +814,11 @@ def test_pca_most_variance_first(lesson, rng):
 def test_pca_reconstruct_value(lesson, rng):
     mean, components = principal(cloud(rng, 60), K)
     x = cloud(rng, 7)
-    found = lesson.pca_reconstruct(x.reshape(7, H, W), mean, components)
+    with told(
+        "pca_reconstruct",
+        "(N, D) rows times components.T (D, k) are codes (N, k), times components (k, D) images; flatten(images) first",
+    ):
+        found = lesson.pca_reconstruct(x.reshape(7, H, W), mean, components)
     centred = x - mean
     wanted = mean + centred @ components.T @ components
     if near(found, wanted):
@@ -817,7 +881,12 @@ def test_interpolate_shape(lesson, rng):
     model, (a, b) = make(lesson, rng), images(rng, 2)
     for steps in (2, 5, 8):
         kept = a.copy(), b.copy()
-        walk = lesson.interpolate(model, a, b, steps)
+        with told(
+            "interpolate",
+            f"a and b are single images, here {a.shape}, and encode wants a batch, (N, ...): stack the two, or a[None]",
+        ):
+            walk = lesson.interpolate(model, a, b, steps)
+        assert not isinstance(walk, list), "interpolate gives a list; expected one array (steps, pixels)"
         assert shape_of(walk) == (steps, D), (
             f"{steps} steps between two images of {D} pixels give {shape_of(walk)}; expected ({steps}, {D}), both "
             "ends among them"
@@ -921,7 +990,14 @@ def swept(lesson, rng, sizes=(4, 1, 2)):
         models.setdefault(int(k), make(lesson, rng, code=int(k)))
         return models[int(k)]
 
-    rows = lesson.bottleneck_sweep(sizes, train, test, fit)
+    with told(
+        "bottleneck_sweep",
+        "model = fit(k) and pca_fit(train, k) for each k; the losses want whole sets, images as rows: flatten(test)",
+    ):
+        rows = lesson.bottleneck_sweep(sizes, train, test, fit)
+    assert not isinstance(rows, dict), (
+        "bottleneck_sweep gives a dict; expected a list of rows (k, error, PCA's error)"
+    )
     assert rows is not None and hasattr(rows, "__iter__"), (
         "bottleneck_sweep gives nothing: return the list of rows"
     )
@@ -1009,7 +1085,12 @@ def nearest(a, b):
 
 
 def measured(lesson, model, train, test, n, rng):
-    found = lesson.noise_test(model, train, test, n, rng)
+    size = model.config.code
+    with told(
+        "noise_test",
+        f"a code has model.config.code numbers, {size} here: n of them are ({n}, {size}) normal draws",
+    ):
+        found = lesson.noise_test(model, train, test, n, rng)
     assert isinstance(found, dict) and set(found) == {"data", "reconstructed", "noise"}, (
         f"noise_test gives {sorted(found) if isinstance(found, dict) else type(found).__name__}; expected a dict with "
         "data, reconstructed and noise"
@@ -1026,10 +1107,12 @@ def test_noise_data_and_reconstructions(lesson, rng):
     found = measured(lesson, model, train, test, 11, rng)
     wanted = nearest(test, train)
     assert found["data"] != 0, (
-        "the test images are compared with themselves: the distance is to the training images"
+        "images are compared with themselves: it is the distance from the test images to the training images"
     )
     likely = {
         "these are distances; expected squared distances": np.sqrt(wanted).mean(),
+        "it is the distance of the first image alone: expected the mean over the images": wanted[0],
+        "it is the sum over the images: expected the mean": wanted.sum(),
         "this is how far the training images are from the test images; expected the reverse": nearest(
             train, test
         ).mean(),
