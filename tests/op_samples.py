@@ -13,6 +13,7 @@ from typing import Any
 import conv_loops as loops
 import lstm_steps
 import numpy as np
+import pixel_lstm_steps
 
 
 @dataclass(frozen=True)
@@ -471,6 +472,15 @@ SAMPLES: list[Sample] = [
                misfits=(([(3, 2, 2), *rest(3)], {}), ([(3, 2), *rest(2)], {}), ([(3, 2, 3), *rest(2)], {})))
         for rest in [lambda n: ((n, 3), (n, 3), (2, 12), (3, 12), (12,))]
     ),
+    Sample("row_lstm", (chance(2, 2, 2, 3), real(2), real(2), chance(8, 2, 1, 3), chance(8, 2, 1, 1), real(8)),
+           pixel_lstm_steps.row_lstm, empty=(((0, 2, 2, 3), (2,), (2,), (8, 2, 1, 3), (8, 2, 1, 1), (8,)),),
+           misfits=(([(2, 2, 3), (2,), (2,), (8, 2, 1, 3), (8, 2, 1, 1), (8,)], {}),
+                    ([(2, 2, 2, 3), (2,), (2,), (8, 2, 3, 3), (8, 2, 1, 1), (8,)], {}))),
+    Sample("diagonal_bilstm", (chance(2, 2, 2, 3), real(2, 1), real(2, 1), chance(2, 4, 2, 1, 1), chance(2, 4, 1, 2, 1),
+                               real(2, 4)),
+           pixel_lstm_steps.diagonal_bilstm,
+           empty=(((0, 2, 2, 3), (2, 1), (2, 1), (2, 4, 2, 1, 1), (2, 4, 1, 2, 1), (2, 4)),),
+           misfits=(([(2, 2, 2, 3), (2, 1), (1, 1), (2, 4, 2, 1, 1), (2, 4, 1, 2, 1), (2, 4)], {}),)),
     # Losses
     Sample("bce_with_logits", (real(3, 2), chance(3, 2)),
            each(lambda l, t: -t * math.log(sigmoid(l)) - (1 - t) * math.log(1 - sigmoid(l))),

@@ -34,6 +34,8 @@ NAMES = (
     "conv_vae_step",
     "gan_step",
     "pixelcnn_step",
+    "pixelrnn_step",
+    "diag_bilstm_step",
 )
 
 

@@ -9,6 +9,7 @@ from minigen.nn.dropout import Dropout
 from minigen.nn.losses import bce_with_logits, cross_entropy, l1, squared_error
 from minigen.nn.module import Module
 from minigen.nn.norm import BatchNorm, LayerNorm
+from minigen.nn.pixel_lstm import DiagonalBiLSTM, RowLSTM
 from minigen.nn.recurrent import LSTM, LSTMCell, detach
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "Conv2d",
     "ConvTranspose2d",
     "Dense",
+    "DiagonalBiLSTM",
     "Dropout",
     "Flatten",
     "LSTMCell",
@@ -28,6 +30,7 @@ __all__ = [
     "Module",
     "ReLU",
     "Reshape",
+    "RowLSTM",
     "Sequential",
     "Sigmoid",
     "Softplus",

@@ -4,6 +4,7 @@
 
 from minigen.ops.activations import elu, leaky_relu, relu, sigmoid, softplus
 from minigen.ops.conv import conv2d, conv2d_weight, conv_transpose2d
+from minigen.ops.diag_lstm import diagonal_bilstm
 from minigen.ops.elementwise import (
     abs,
     add,
@@ -47,6 +48,7 @@ from minigen.ops.reduce import (
     sum,
     var,
 )
+from minigen.ops.row_lstm import row_lstm
 from minigen.ops.shape import (
     astype,
     broadcast_to,
