@@ -120,6 +120,27 @@ def test_a_bomb_is_unpacked_no_further_than_its_header(tmp_path):
     assert peak < 2e6, f"a bomb of 40 MB took {peak:,} bytes"
 
 
+def test_a_bomb_whose_header_is_honest_is_not_unpacked(tmp_path):
+    pack = zlib.compressobj(9, wbits=31)
+    head = idx_bytes(np.zeros((0, 28, 28), np.uint8))
+    blob = pack.compress(head[:4] + (300_000).to_bytes(4, "big") + head[8:])
+    blob += b"".join(pack.compress(bytes(28 * 28 * 1000)) for _ in range(300)) + pack.flush()
+    tracemalloc.start()
+    text = refused(tmp_path / "x", blob)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert "300000 x 28 x 28 = 235,200,000 bytes in" in text
+    assert "more than images shrink" in text
+    assert peak < 2e6, f"a bomb of 235 MB took {peak:,} bytes"
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.parametrize("shape", [(5, 0, 2), (5, 2, 0), (0, 0, 0)])
+def test_images_without_pixels_are_refused(tmp_path, pack, shape):
+    text = refused(tmp_path / "x", pack(idx_bytes(np.zeros(shape, np.uint8))))
+    assert f"promises {' x '.join(map(str, shape))}, expected images of at least a pixel" in text
+
+
 def test_a_huge_gzip_file_with_a_small_header_is_not_read(tmp_path, images):
     path = tmp_path / "x"
     path.write_bytes(gzip.compress(idx_bytes(images)))

@@ -2,7 +2,8 @@
 
 An IDX file is four bytes of magic (0, 0, type code, number of dimensions), one big-endian 32-bit length per
 dimension, then the elements in C order. The header is believed only after it has been held against the size
-of the file, and a gzip stream is unpacked to what the header promises and one byte more, never further.
+of the file, and a gzip stream is unpacked to what the header promises and one byte more, never further; nor is it
+unpacked at all where a little file promises more than images can be packed into it.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float
 GZIP = b"\x1f\x8b"
 HEAD = 1 << 16  # compressed bytes that surely show the IDX header
 MAX_RATIO = 1032  # deflate expands no byte further than this
+LIKELY_RATIO, HARMLESS = 100, 64 << 20  # photographs and digits shrink by 2 to 20; so many bytes hurt nobody
 
 
 def read_images(path, expect: IdxFile | None = None) -> np.ndarray:
@@ -106,6 +108,10 @@ def _gzipped(
         promise = _promise(header, ndim, expect)
         if promise > size * MAX_RATIO:
             raise DataError(f"{_says(header)}, which {size:,} gzipped bytes cannot hold")
+        if expect is None and promise > max(HARMLESS, size * LIKELY_RATIO):
+            raise DataError(
+                f"{_says(header)} in {size:,} gzipped bytes, more than images shrink; if it is no bomb, unpack it first"
+            )
         if size > 1.001 * promise + HEAD:  # incompressible data grows by less than that
             raise DataError(f"{_says(header)}, but is {size:,} bytes long before unpacking")
         elements = stream.decompress(stream.unconsumed_tail + file.read(), promise + 1)
@@ -122,6 +128,8 @@ def _gzipped(
 def _promise(header: bytes, ndim: int, expect: IdxFile | None) -> int:
     """The number of elements that a header promises, once it is known to be the header wanted."""
     _check_magic(header, ndim)
+    if 0 in _shape(header)[1:]:
+        raise DataError(f"its header promises {_times(_shape(header))}, expected images of at least a pixel")
     if expect is not None and _shape(header) != expect.shape:
         raise DataError(f"{_says(header)}, expected {_times(expect.shape)}")
     return prod(_shape(header))
