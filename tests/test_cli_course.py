@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 from minigen.cli import main
 from minigen.course.progress import Progress
+from minigen.course.waiting import Notice
 from minigen.course.watching import watch
 from tests import toy_course
 
@@ -73,6 +75,11 @@ def test_check_another_file_leaves_progress_alone(toy, tmp_path, capsys):
         (["chek"], "did you mean `minigen check`"),
         (["check", "tou"], "did you mean e01_toy"),
         (["check", "e01:doubel"], "did you mean double"),
+        (["check", "e01:Lyer"], "did you mean Layer.__call__"),
+        (["check", "e01:layer"], "did you mean Layer.__call__"),
+        (["check", "e01:cal"], "did you mean Layer.__call__"),
+        (["check", "e01", "--seconds", "0"], "expected seconds above 0"),
+        (["check", "e01", "--seed", "-1"], "expected a whole number from 0 on"),
         (["check", "--bad"], "unrecognized arguments"),
         (["hint"], "required"),
         (["reset", "e01"], "add --yes"),
@@ -224,3 +231,114 @@ def test_doctor_outside_a_working_installation_is_5(toy, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "rich", None)
     assert main(["doctor"]) == 5
     assert "pip install 'rich" in capsys.readouterr().out
+
+
+def test_one_hole_that_is_not_started_is_named(toy, capsys):
+    assert main(["check", "e01:Layer.__call__"]) == 3
+    out = capsys.readouterr().out
+    assert "Layer.__call__ is not started: open exercises/e01_toy.py and complete the TODO there" in out
+    assert main(["check", "e01:Layer.__call__", "e01:both"]) == 3
+    assert "Layer.__call__, both are not started" in capsys.readouterr().out
+
+
+def test_read_alone_opens_the_next_lesson(toy, capsys):
+    assert main(["read"]) == 0
+    assert "Twice, and a layer." in capsys.readouterr().out
+    solve(toy)
+    main(["check", "e01"])
+    assert main(["read"]) == 2
+    assert "all lessons are done; name the one to read again" in capsys.readouterr().err
+
+
+def test_five_failures_in_a_row_bring_up_the_hints(toy, capsys):
+    path = solve(toy)
+    path.write_text(path.read_text().replace("return helper(x)", "return x"))
+    for number in range(1, 7):
+        capsys.readouterr()
+        assert main(["check", "e01:double"]) == 1
+        out = capsys.readouterr().out
+        assert ("times in a row" in out) == (number >= 5)
+    assert "double has failed 6 times in a row: `minigen hint e01:double` has 3 more hints" in out
+    for _ in range(3):
+        main(["hint", "e01:double"])
+    capsys.readouterr()
+    assert main(["check", "e01:double"]) == 1
+    assert "7 times in a row: `minigen solution e01:double` shows" in capsys.readouterr().out
+    assert main(["check", "e01:double", "--json"]) == 1
+    json.loads(capsys.readouterr().out)
+
+
+class Stream:
+    def __init__(self, tty):
+        self.tty, self.text = tty, ""
+
+    def isatty(self):
+        return self.tty
+
+    def write(self, text):
+        self.text += text
+
+    def flush(self):
+        pass
+
+
+def test_a_long_wait_is_spoken_of_once_without_a_terminal():
+    stream = Stream(False)
+    notice = Notice(stream)
+    for seconds in (0.1, 4.9, 5.1, 6, 29):
+        notice("double (test_double)", seconds, 30)
+    notice("both (test_both)", 0.2, 30)
+    notice("both (test_both)", 7, 30)
+    notice.clear()
+    assert stream.text.splitlines() == [
+        "waiting for double (test_double): 5 s (stopped at 30 s)",
+        "waiting for both (test_both): 7 s (stopped at 30 s)",
+    ]
+
+
+def test_a_long_wait_counts_in_a_terminal_and_leaves_nothing(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Stream(True)
+    notice = Notice(stream)
+    for seconds in (0.5, 1.2, 1.4, 2.5):
+        notice("double (test_double)", seconds, 30)
+    assert stream.text.count("waiting for") == 2
+    shown = [line for line in stream.text.split("\r") if line.strip()]
+    assert all(len(line) < 40 for line in shown)
+    notice.clear()
+    assert stream.text.endswith("\r" + " " * len(shown[-1]) + "\r")
+
+
+def test_an_endless_loop_is_not_silent(toy, monkeypatch, capsys):
+    monkeypatch.setattr("minigen.course.waiting.PATIENCE", 0.3)
+    path = solve(toy)
+    path.write_text(path.read_text().replace("return helper(x)", "while True: pass"))
+    assert main(["check", "e01:double", "--seconds", "1"]) == 4
+    assert "waiting for double (test_double): 0 s (stopped at 1 s)" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize("columns", [40, 60])
+@pytest.mark.parametrize("words", [["--help"], [], ["list"], ["check", "e01"]])
+def test_a_narrow_terminal_gets_whole_words(toy, columns, words):
+    import pty
+
+    path = solve(toy)
+    path.write_text(path.read_text().replace("return helper(x)", "return x"))
+    master, slave = pty.openpty()
+    env = os.environ | {"COLUMNS": str(columns), "TERM": "xterm", "NO_COLOR": "1"}
+    command = [sys.executable, "-m", "minigen", *words]
+    process = subprocess.Popen(command, cwd=toy.root, stdout=slave, stderr=slave, stdin=slave, env=env)
+    os.close(slave)
+    said = b""
+    try:
+        while piece := os.read(master, 65536):
+            said += piece
+    except OSError:
+        pass
+    os.close(master)
+    process.wait(30)
+    text = re.sub(r"\x1b\[[0-9;]*m", "", said.decode())
+    lines = [line.split("\r")[-1] for line in text.replace("\r\n", "\n").splitlines()]
+    assert any("e01" in line or "VERB" in line for line in lines), said
+    assert all(len(line) <= columns for line in lines if len(line.split()) > 1), lines

@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     verb = next((word for word in argv if not word.startswith("-")), None)
     if argv[:1] in (["-h"], ["--help"]):
-        print(_help())
+        from minigen.course.console import say
+
+        say(_help())
         return 0
     if argv[:1] == ["--version"]:
         from minigen import __version__
@@ -89,6 +91,6 @@ def _help() -> str:
     return (
         "usage: minigen [VERB ...]\n\n"
         "minigen alone shows where you are in the course and what is next.\n\n"
-        f"{verbs}\n\n`minigen VERB --help` shows a verb's options. Exit codes: 0 pass, 1 failed, 2 usage,\n"
+        f"{verbs}\n\n`minigen VERB --help` shows a verb's options. Exit codes: 0 pass, 1 failed, 2 usage, "
         "3 not started, 4 time or memory limit, 5 broken environment."
     )

@@ -12,7 +12,7 @@ from minigen.cli.arguments import seconds, seed
 from minigen.course.console import markdown, say, shown
 from minigen.course.manifest import Course, Lesson, course, read_source
 from minigen.course.progress import Progress
-from minigen.course.standing import begun, hole_states, lesson_state, next_hole
+from minigen.course.standing import begun, hole_states, lesson_state, next_hole, next_lesson, nudges
 from minigen.errors import CourseError, MinigenError
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def add(parsers: Any) -> None:
         parser.set_defaults(run=run)
     parsers.add_parser("list", help="all lessons and their state").set_defaults(run=run_list)
     read = parsers.add_parser("read", help="the text of a lesson")
-    read.add_argument("target", metavar=lesson)
+    read.add_argument("target", metavar=lesson, nargs="?", help="default: the one that is next")
     read.set_defaults(run=run_read)
 
 
@@ -54,17 +54,19 @@ def run_check(args: argparse.Namespace) -> int:
     from minigen.course.process import Limits
     from minigen.course.report import show
     from minigen.course.verdict import judge_file
+    from minigen.course.waiting import noticed
 
     where = course()
     limits = Limits(seconds=args.seconds)
     verdicts = []
     for lesson, holes in _targets(where, args):
-        verdict = judge_file(lesson, args.file, holes, args.seed, limits)
+        with noticed() as waiting:
+            verdict = judge_file(lesson, args.file, holes, args.seed, limits, waiting)
         verdicts.append(verdict)
         if not args.json:
             show(verdict)
         if args.file is None:
-            _note(verdict)
+            _note(verdict, quiet=args.json)
     code = _combine([verdict.exit_code for verdict in verdicts])
     if args.json:
         print(json.dumps({"exit_code": code, "lessons": [one.as_json() for one in verdicts]}, indent=1))
@@ -75,13 +77,15 @@ def run_watch(args: argparse.Namespace) -> int:
     """Checks now and whenever the file is saved, until Ctrl-C."""
     from minigen.course.report import show
     from minigen.course.verdict import judge_file
+    from minigen.course.waiting import noticed
     from minigen.course.watching import watch
 
     lesson, hole = course().parse(args.target)
 
     def check() -> None:
         try:
-            verdict = judge_file(lesson, holes=[hole] if hole else None)
+            with noticed() as waiting:
+                verdict = judge_file(lesson, holes=[hole] if hole else None, waiting=waiting)
         except MinigenError as error:  # a file half saved, or gone: the next save is another chance
             print(f"minigen: {error}")
             return
@@ -161,8 +165,11 @@ def run_list(args: argparse.Namespace) -> int:
 
 
 def run_read(args: argparse.Namespace) -> int:
-    """The lesson's text."""
-    lesson, _ = course().parse(args.target)
+    """The lesson's text; of the next lesson if none is named."""
+    where = course()
+    lesson = where.parse(args.target)[0] if args.target else next_lesson(where, Progress.load(where.root))
+    if lesson is None:
+        raise CourseError("all lessons are done; name the one to read again: `minigen read LESSON`")
     markdown(read_source(lesson.text))
     return 0
 
@@ -176,12 +183,11 @@ def status(args: argparse.Namespace) -> int:
         raise CourseError(f"no lessons in {where.root / 'solutions'}; expected eNN_topic.py files")
     every = [state for found in states.values() for state in found.values()]
     say(f"minigen: {every.count('done')} of {len(every)} holes done in {len(states)} lessons", "strong")
-    left = [lesson for lesson, found in states.items() if lesson_state(found) != "done"]
-    under_way = [lesson for lesson in left if lesson_state(states[lesson]) == "failing"]
-    if not left:
+    lesson = next_lesson(where, progress)
+    if lesson is None:
         say("all done; train a model on your own code: minigen train autoencoder --mine")
         return 0
-    lesson = (under_way or left)[0]
+    under_way = lesson_state(states[lesson]) == "failing"
     found = list(states[lesson].values())
     say(f"next: {lesson.name}, {lesson.title} (about {lesson.minutes} minutes)")
     say(f"      {found.count('done')} of {len(found)} holes done in {shown(lesson.exercise)}")
@@ -189,9 +195,12 @@ def status(args: argparse.Namespace) -> int:
     return 0
 
 
-def _note(verdict: Verdict) -> None:
+def _note(verdict: Verdict, quiet: bool = False) -> None:
+    """Keeps what was found; says so where somebody may be stuck."""
     progress = Progress.load(verdict.lesson.root)
     progress.note(verdict)
+    for line in [] if quiet else nudges(verdict, progress):
+        say(f"  {line}", "strong")
     progress.save()
 
 

@@ -17,9 +17,23 @@ def say(text: str = "", style: str = "") -> None:
     if not sys.stdout.isatty():
         print(_printable(text))
         return
-    _console().print(
-        _printable(text), style=STYLES.get(style, style), markup=False, highlight=False, soft_wrap=True
-    )
+    for line in _printable(text).split("\n"):
+        for piece in _wrapped(line):
+            _console().print(
+                piece, style=STYLES.get(style, style), markup=False, highlight=False, soft_wrap=True
+            )
+
+
+def _wrapped(line: str) -> list[str]:
+    """The line broken between words to the terminal's width; what follows is indented two columns more."""
+    from rich.text import Text
+
+    width = _console().width
+    text, hanging = line.lstrip(), " " * (len(line) - len(line.lstrip()) + 2)
+    if Text(line).cell_len <= width or len(hanging) > width // 2:
+        return [line]
+    first, *rest = Text(text).wrap(_console(), width - len(hanging))
+    return [hanging[2:] + first.plain.rstrip(), *(hanging + one.plain.rstrip() for one in rest)]
 
 
 def mark(state: str) -> str:

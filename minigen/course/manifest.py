@@ -97,8 +97,13 @@ class Lesson:
         if len(exact or loose) == 1:
             return (exact or loose)[0]
         names = [hole.name for hole in self.holes]
+        aliases = {word.lower(): word for word in names}
+        for part in (0, -1):  # Dense stands for its methods, __call__ for every __call__
+            for word in dict.fromkeys(each.split(".")[part] for each in names):
+                meant = [each for each in names if each.split(".")[part] == word]
+                aliases.setdefault(word.lower(), " or ".join(meant[:3]))
         raise CourseError(
-            f"{self.name} has no hole {name!r}{_nearest(name, names)}; its holes: {', '.join(names)}"
+            f"{self.name} has no hole {name!r}{_nearest(name.lower(), [], aliases)}; its holes: {', '.join(names)}"
         )
 
 

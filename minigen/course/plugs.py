@@ -54,8 +54,8 @@ def plug(parts: Part | Iterable[Part] | Mapping[str, Callable[..., Any]]) -> Ite
 
     Takes what `mine()` gives, or a mapping {"minigen.module:Qual.name": function}; gives the parts it swapped.
     A method is set on its class. An op keeps its identity and takes the function as its forward (from an op,
-    its rule too), so every module that imported it follows. Another function is replaced wherever it was
-    imported.
+    its rule too), so every module that imported it follows; `op.forward` and `op.rule` name one half alone.
+    Another function is replaced wherever it was imported.
     """
     if isinstance(parts, Mapping):
         pairs, given = list(parts.items()), []
@@ -90,6 +90,8 @@ def resolve(target: str) -> tuple[Any, str, Any]:
 def _changes(target: str, function: Any) -> Iterator[tuple[Any, str, Any]]:
     """(owner, name, value) of everything to set for one swap."""
     owner, name, old = resolve(target)
+    if _is_op(owner) and name in ("forward", "rule") and _is_op(function):
+        function = getattr(function, name)  # that half of a learner's op: the other half stays the engine's
     if _is_op(owner) and name == "rule":
         before = owner.uses
         owner.vjp(function)  # works out which operands the rule uses

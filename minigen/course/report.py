@@ -60,5 +60,8 @@ def _close(verdict: Verdict) -> None:
     left = [hole.hole for hole in verdict.holes if hole.state != "done"]
     if not left:
         say("  all done", "done")
+    elif verdict.exit_code == 3 and len(verdict.holes) < len(verdict.lesson.holes):
+        are = "is" if len(left) == 1 else "are"
+        say(f"  {', '.join(left)} {are} not started: open {shown(verdict.path)} and complete the TODO there")
     elif verdict.exit_code == 3:
         say(f"  nothing is started yet: open {shown(verdict.path)} and complete a TODO", "dim")

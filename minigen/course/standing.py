@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from minigen.course.compose import Draft, Refused
 from minigen.course.manifest import Course, Lesson
 from minigen.course.progress import Progress
 from minigen.errors import CourseError
+
+if TYPE_CHECKING:
+    from minigen.course.verdict import Verdict
+
+STUCK = 5  # failures in a row
 
 
 def hole_states(lesson: Lesson, progress: Progress) -> dict[str, str]:
@@ -42,3 +49,32 @@ def next_hole(lesson: Lesson, progress: Progress) -> str:
         if found := [name for name, state in states.items() if state == wanted]:
             return found[0]
     raise CourseError(f"{lesson.name} has no holes")
+
+
+def next_lesson(where: Course, progress: Progress) -> Lesson | None:
+    """The lesson to work on: the first under way, else the first that is not done; None if all are"""
+    states = {lesson: lesson_state(hole_states(lesson, progress)) for lesson in where.lessons}
+    for wanted in ("failing", "not started"):
+        if found := [lesson for lesson, state in states.items() if state == wanted]:
+            return found[0]
+    return None
+
+
+def nudges(verdict: Verdict, progress: Progress) -> list[str]:
+    """A line for each hole that has failed STUCK times or more in a row: what else there is to help."""
+    from minigen.course.mistakes import load_bank
+
+    lines = []
+    for hole in verdict.holes:
+        record = progress.hole(verdict.lesson.name, hole.hole)
+        if hole.state != "failing" or record["failures"] < STUCK:
+            continue
+        name = f"{verdict.lesson.short}:{hole.hole}"
+        left = len(load_bank(verdict.lesson).hints.get(hole.hole, ())) - record["hints"]
+        help_ = (
+            f"`minigen hint {name}` has {left} more hint{'s' * (left > 1)}"
+            if left > 0
+            else f"`minigen solution {name}` shows the reference beside yours"
+        )
+        lines.append(f"{hole.hole} has failed {record['failures']} times in a row: {help_}")
+    return lines

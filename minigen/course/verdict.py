@@ -12,7 +12,7 @@ from minigen.course.checks import Check, find_checks
 from minigen.course.compose import Draft, Refused, same
 from minigen.course.manifest import Lesson, read_source
 from minigen.course.process import Limits
-from minigen.course.runner import LIMITS, Outcome, Runner, Variant
+from minigen.course.runner import LIMITS, Outcome, Runner, Variant, Waiting
 
 PASS, FAILED, NOT_STARTED, LIMIT = 0, 1, 3, 4
 
@@ -85,11 +85,12 @@ def judge_file(
     holes: Sequence[str] | None = None,
     seed: int | None = None,
     limits: Limits | None = None,
+    waiting: Waiting | None = None,
 ) -> Verdict:
     """The verdict on one file (default: the lesson's exercise)."""
     path = path or lesson.exercise
     task = Task(path, read_source(path), tuple(holes) if holes else None)
-    return judge(lesson, {"": task}, seed, limits)[""]
+    return judge(lesson, {"": task}, seed, limits, waiting=waiting)[""]
 
 
 def judge(
@@ -98,6 +99,7 @@ def judge(
     seed: int | None = None,
     limits: Limits | None = None,
     stop_early: bool = False,
+    waiting: Waiting | None = None,
 ) -> dict[str, Verdict]:
     """Verdicts on several files of one lesson, all in one child process where nothing goes wrong."""
     seed = secrets.randbits(31) if seed is None else seed
@@ -116,7 +118,7 @@ def judge(
         except Refused as error:
             verdicts[key] = Verdict(lesson, draft.path, [], seed, str(error), error.line, error.source)
             first = {name: one for name, one in first.items() if not name.startswith(f"{key}:")}
-    runner = Runner(lesson, seed, limits or Limits(), stop_early)
+    runner = Runner(lesson, seed, limits or Limits(), stop_early, waiting)
     found = runner.run(list(first.values()))
     again = [one for name, one in second.items() if _plainly_failed(found.get(name, []))]
     retried = runner.run(again)

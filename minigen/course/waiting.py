@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sys
-from typing import TextIO
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, TextIO
+
+if TYPE_CHECKING:
+    from minigen.course.runner import Waiting
+
+PATIENCE = 5.0  # seconds, where a line once printed stays
 
 
 class Notice:
@@ -13,7 +20,7 @@ class Notice:
     def __init__(self, stream: TextIO | None = None) -> None:
         self.stream = sys.stderr if stream is None else stream
         self.moving = self.stream.isatty()
-        self.after = 1.0 if self.moving else 5.0
+        self.after = 1.0 if self.moving else PATIENCE
         self.shown = ""
 
     def __call__(self, what: str, seconds: float, allowed: float) -> None:
@@ -26,9 +33,11 @@ class Notice:
             if self.shown != what:
                 self.shown = what
                 print(text, file=self.stream, flush=True)
-        elif text != self.shown:
+            return
+        text = text[: shutil.get_terminal_size().columns - 1]
+        if text != self.shown:
             self.clear()
-            self.shown = text[: shutil.get_terminal_size().columns - 1]
+            self.shown = text
             self.stream.write(f"\r{self.shown}")
             self.stream.flush()
 
@@ -38,3 +47,13 @@ class Notice:
             self.stream.write("\r" + " " * len(self.shown) + "\r")
             self.stream.flush()
         self.shown = ""
+
+
+@contextlib.contextmanager
+def noticed() -> Iterator[Waiting]:
+    """Inside, what to call while a check runs (the runner's `waiting`)."""
+    notice = Notice()
+    try:
+        yield lambda check, seconds, allowed: notice(f"{check.hole} ({check.function})", seconds, allowed)
+    finally:
+        notice.clear()
