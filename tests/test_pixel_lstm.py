@@ -25,10 +25,11 @@ def kind(request):
     return KINDS[request.param]
 
 
-@pytest.fixture(params=[1, 3], ids=["one shard", "three shards"])
+@pytest.fixture(params=[1, 3], ids=["one worker", "three workers"])
 def sharded(request, monkeypatch):
-    """The batch as a whole, or cut for three workers however small it is."""
+    """Shards as small as they get, for one worker or for three."""
     monkeypatch.setattr(lstm_cell, "SHARED_FROM", -1)
+    monkeypatch.setattr(lstm_cell, "COLUMNS", 4)  # and some workers get several shards
     with workers.using(request.param):
         yield
 

@@ -7,7 +7,7 @@ side by side. Their activations arrive with the sign turned: sigmoid(a) = 1 / (1
 """
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import reduce
 from operator import add
 from typing import Any
 
@@ -16,6 +16,9 @@ import numpy as np
 from minigen import workers
 from minigen.backend import Array, active, xp
 
+COLUMNS = (
+    1024  # of a step's blocks: with more they leave the cache, with fewer the calls cost more than the work
+)
 SHARED_FROM = 4e6  # multiplications of a layer from which a second worker pays off
 
 
@@ -62,20 +65,25 @@ def _gates(G: Array) -> list[Array]:
     return [G[..., k, :, :] for k in range(4)]
 
 
-def cut(N: int, multiplications: float) -> list[tuple[int, int]]:
-    """A batch of N examples in consecutive shards (first, behind the last), one for each worker"""
-    parts = workers.count() if active().name == "numpy" and multiplications > SHARED_FROM else 1
-    return workers.split(N, parts) or [(0, 0)]
+def cut(N: int, places: int, multiplications: float) -> list[tuple[int, int]]:
+    """A batch of N examples in consecutive shards (first, behind the last), with at most COLUMNS columns if an example
+    has that many places in a step; as many for each worker. A device takes the batch as a whole."""
+    if active().name != "numpy" or N == 0:
+        return [(0, N)]
+    crew = workers.count() if multiplications > SHARED_FROM else 1
+    most = max(1, COLUMNS // places)
+    return workers.split(N, crew * -(-N // (crew * most)))
 
 
-def each(work: Callable[..., Any], parts: list[Any], *args: Any) -> list[Any]:
-    """[work(part, *args) for each part], a worker for each"""
-    results: list[Any] = [None] * len(parts)
+def each(work: Callable[..., Any], shards: list[Any], *args: Any) -> list[Any]:
+    """[work(shard, *args) for each shard], shared by the workers"""
+    results: list[Any] = [None] * len(shards)
 
-    def task(k: int) -> None:
-        results[k] = work(parts[k], *args)
+    def task(first: int, last: int) -> None:
+        for k in range(first, last):
+            results[k] = work(shards[k], *args)
 
-    workers.run([partial(task, k) for k in range(len(parts))])
+    workers.share(len(shards), task)
     return results
 
 
