@@ -312,11 +312,10 @@ def main(folder: Path = Path("runs/e09"), name: str = "mnist-small") -> None:
     made, fvsbn = PRESETS["made"], PRESETS["fvsbn"]
     plans = {"independent": (Independent, made), "FVSBN": (FVSBN, fvsbn), "MADE": (MADE, made)}
     rows, strips = {"every pixel 1/2": 784 * math.log(2)}, {"test images": scale(data.test.images[:10])}
-    members = []
     for label, (kind, config) in plans.items():
         model, rows[label] = fitted(kind, config, data)
         strips[label] = model.sample(10, np.random.default_rng(1))
-        members = [model]
+    members = [model]  # the MADE of the usual order
     for order in (1, 2):
         model, rows[f"MADE, shuffled order {order}"] = fitted(MADE, replace(made, order=order), data, order)
         members.append(model)
