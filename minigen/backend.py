@@ -157,3 +157,8 @@ def describe(value: Any) -> str:
 
 
 _keep_freed_memory()
+
+
+def overflow_to_infinity() -> Any:
+    """Inside, a result too large for its dtype is an infinity that NumPy does not warn of (a device never does)."""
+    return np.errstate(over="ignore")

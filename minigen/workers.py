@@ -10,18 +10,17 @@ How many workers: MINIGEN_WORKERS, else OMP_NUM_THREADS or OPENBLAS_NUM_THREADS,
 """
 
 import contextlib
-import ctypes
 import functools
 import math
 import os
-import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
 import numpy as np
+
+from minigen import blas
 
 MOST = 8  # beyond this the threads wait for the interpreter more than they work
 SCRATCH_BYTES = 1 << 24  # larger buffers are not kept
@@ -39,8 +38,8 @@ def run(tasks: Sequence[Callable[[], object]]) -> None:
             task()
         return
     try:
-        with one_blas_thread():
-            _crew.run(tasks)
+        blas.keep_to_one_thread()
+        _crew.run(tasks)
     finally:
         _crew.busy.release()
 
@@ -48,6 +47,11 @@ def run(tasks: Sequence[Callable[[], object]]) -> None:
 def share(n: int, work: Callable[[int, int], object], parts: int | None = None) -> None:
     """Do `work(start, stop)` for consecutive pieces of range(n), one per worker (or as many as `parts`)."""
     run([functools.partial(work, start, stop) for start, stop in split(n, parts or count())])
+
+
+def have_the_cores() -> bool:
+    """Whether BLAS leaves the other cores to the workers: it has one thread, and there are several workers."""
+    return count() > 1 and blas.threads() in (1, None)
 
 
 def split(n: int, parts: int) -> list[tuple[int, int]]:
@@ -68,7 +72,7 @@ def _asked() -> int:
         if value.isdigit() and int(value) > 0:
             return int(value) if name == "MINIGEN_WORKERS" else min(int(value), MOST)
     # a BLAS whose threads cannot be switched off would start its own in every worker: leave the cores to it
-    return min(_cores(), MOST) if _blas is not None else 1
+    return min(_cores(), MOST) if blas.threads() is not None else 1
 
 
 @contextlib.contextmanager
@@ -148,48 +152,6 @@ def _attempt(task: Callable[[], object]) -> Exception | None:
         _local.inside = False
 
 
-# BLAS
-
-
-@contextlib.contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Inside, a product runs on the thread that asks for it. Nothing happens if NumPy's BLAS is not OpenBLAS."""
-    before = _blas[0]() if _blas is not None else 1
-    if _blas is None or before == 1:
-        yield
-        return
-    _blas[1](1)
-    try:
-        yield
-    finally:
-        _blas[1](before)
-
-
-def _find_openblas() -> tuple[Any, Any] | None:
-    """(get_num_threads, set_num_threads) of the OpenBLAS that NumPy multiplies with, or None.
-
-    NumPy's extension module is linked with it, so a symbol looked up there is found in the library that is loaded
-    already (on Windows only in the library itself, which lies beside the package).
-    """
-    package = Path(np.__file__).parent
-    places = [Path(sys.modules["numpy._core._multiarray_umath"].__file__ or "")]
-    if os.name == "nt":
-        places = sorted(package.parent.glob("numpy.libs/*openblas*.dll"))
-    for place in places:
-        with contextlib.suppress(OSError):
-            library = ctypes.CDLL(str(place))
-            for prefix, suffix in (("scipy_", "64_"), ("scipy_", ""), ("", "64_"), ("", "")):
-                with contextlib.suppress(AttributeError):
-                    found = [
-                        getattr(library, f"{prefix}openblas_{verb}_num_threads{suffix}")
-                        for verb in ("get", "set")
-                    ]
-                    found[0].restype, found[1].argtypes = ctypes.c_int, [ctypes.c_int]
-                    return found[0], found[1]
-    return None
-
-
-_blas = _find_openblas()
 _crew = _Crew()
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import solutions  # noqa: F401  (before a toy course can stand in for it)
-from minigen import workers
+from minigen import blas
 from tests import toy_course
 
 
@@ -27,7 +27,7 @@ def pytest_report_header(config):
 @pytest.fixture(scope="session", autouse=True)
 def one_blas_thread():
     """Small products, and other processes beside us: BLAS's own threads would only wait for each other."""
-    with workers.one_blas_thread():
+    with blas.one_thread():
         yield
 
 

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from minigen import workers
+from minigen import blas, workers
 
 
 def test_every_task_is_done_once():
@@ -63,13 +63,31 @@ def test_scratch_is_kept_per_thread_and_name():
 
 
 def test_blas_threads_come_back():
-    if workers._blas is None:
+    before = blas.threads()
+    if before is None:
         pytest.skip("NumPy's BLAS is not OpenBLAS")
-    get = workers._blas[0]
-    before = get()
-    with workers.one_blas_thread():
-        assert get() == 1
-    assert get() == before
+    try:
+        blas.set_threads(2)
+        with blas.one_thread():
+            assert blas.threads() == 1
+        assert blas.threads() == 2
+    finally:
+        blas.set_threads(before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("found", [True, False])
+def test_axpby_is_what_it_says(rng, monkeypatch, dtype, found):
+    if not found:
+        monkeypatch.setattr(blas, "_axpby", lambda kind: None)
+    x, y = (rng.standard_normal(1001).astype(dtype) for _ in range(2))
+    kept, expected = x.copy(), 0.3 * x.astype(np.float64) - 1.7 * y
+    blas.axpby(0.3, x, -1.7, y, np.empty_like(x))
+    assert (x == kept).all()
+    assert np.allclose(y, expected, rtol=1e-6, atol=1e-6)
+    row = np.ones((3, 5), dtype)[:, 2]  # not one stretch of memory
+    blas.axpby(2.0, row.copy(), 1.0, row, np.empty_like(row))
+    assert (row == 3).all()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -1,17 +1,17 @@
 """The nonlinearities of neural networks, each finite for every finite input."""
 
 from minigen.autograd import op
-from minigen.backend import xp
+from minigen.backend import overflow_to_infinity, xp
 from minigen.ops.elementwise import exp, minimum, where
 
 
 @op
 def sigmoid(x):
-    """(...) -> (...): 1 / (1 + exp(-x)), written with tanh so that no exponential overflows"""
-    y = xp.tanh(x * 0.5)
-    y *= 0.5
-    y += 0.5
-    return y
+    """(...) -> (...): 1 / (1 + exp(-x)); where exp(-x) is infinite, that is 0"""
+    with overflow_to_infinity():
+        y = xp.exp(-x)
+    y += 1.0
+    return 1.0 / y
 
 
 @sigmoid.vjp

@@ -1,7 +1,8 @@
-"""Products of matrices."""
+"""Products of matrices. On the CPU a large one is shared by the workers, each with its own rows of the result."""
 
+from minigen import workers
 from minigen.autograd import op
-from minigen.backend import describe
+from minigen.backend import active, describe, xp
 from minigen.errors import ShapeError
 from minigen.ops.shape import mT, reshape
 
@@ -9,13 +10,13 @@ from minigen.ops.shape import mT, reshape
 @op
 def matmul(a, b):
     """(..., n, k) @ (..., k, m) -> (..., n, m); a vector counts as one row on the left, one column on the right"""
-    return a @ b
+    return product(a, b)
 
 
 @matmul.vjp
 def _(g, y, a, b):
     if a.ndim > 1 and b.ndim > 1:
-        return lambda: g @ mT(b), lambda: mT(a) @ g
+        return lambda: matmul(g, mT(b)), lambda: matmul(mT(a), g)
     if a.ndim == 1 and b.ndim == 1:
         return lambda: g * b, lambda: g * a
     if a.ndim == 1:  # (k,) @ (..., k, m) -> (..., m)
@@ -53,9 +54,9 @@ def linear(x, W, b):
     """(..., n) @ (n, m) + (m,) -> (..., m): a dense layer in one node"""
     if b.shape != W.shape[1:]:  # a bias of another shape might broadcast, and be wrong in silence
         raise ShapeError("the bias does not fit")
-    y = x @ W
-    y += b
-    return y
+    if x.ndim > 2:
+        return affine(x.reshape(-1, x.shape[-1]), W, b).reshape(*x.shape[:-1], W.shape[1])
+    return affine(x, W, b)
 
 
 @linear.vjp
@@ -63,9 +64,9 @@ def _(g, y, x, W, b):
     n, m = W.shape
     columns = x.shape == (n,)
     return (
-        lambda: g @ mT(W),
-        lambda: (
-            mT(reshape(x, shape=(-1, n))) @ (g if g.ndim == 2 and not columns else reshape(g, shape=(-1, m)))
+        lambda: matmul(g, mT(W)),
+        lambda: matmul(
+            mT(reshape(x, shape=(-1, n))), g if g.ndim == 2 and not columns else reshape(g, shape=(-1, m))
         ),
         lambda: g,
     )
@@ -87,3 +88,49 @@ def _(x, W, b):
         )
         return f"the layer expects {W.shape[0]} features on the last axis of x, found {found}{hint}"
     return f"the bias must have shape ({W.shape[1]},), got {describe(b)}"
+
+
+# On raw arrays
+
+SHARED_FROM = (
+    1 << 24
+)  # multiplications and additions of a product that is worth handing a part of to a worker
+
+
+def product(a, b):
+    """(..., n, k) @ (..., k, m) raw -> (..., n, m)"""
+    if not _is_shared(a, b):
+        return a @ b
+    y = xp.empty((a.shape[0], b.shape[1]), xp.result_type(a, b))
+    workers.share(len(a), lambda start, stop: xp.matmul(a[start:stop], b, out=y[start:stop]))
+    return y
+
+
+def affine(x, W, b):
+    """(N, n) @ (n, m) + (m,) raw -> (N, m)"""
+    if not _is_shared(x, W):
+        y = x @ W
+        y += b
+        return y
+    y = xp.empty((x.shape[0], W.shape[1]), xp.result_type(x, W, b))
+
+    def rows(start, stop):
+        xp.matmul(x[start:stop], W, out=y[start:stop])
+        y[start:stop] += b
+
+    workers.share(len(x), rows)
+    return y
+
+
+def _is_shared(a, b):
+    return (
+        a.ndim == 2
+        and b.ndim == 2
+        and 2 * a.size * b.shape[1] > SHARED_FROM
+        and a.shape[0] >= 2 * LEAST_ROWS
+        and active().name == "numpy"
+        and workers.have_the_cores()
+    )
+
+
+LEAST_ROWS = 16  # of the result for each worker: fewer leave a product too thin to be fast

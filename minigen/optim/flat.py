@@ -4,6 +4,7 @@ Twelve passes of Adam over each of a dozen small arrays cost a Python call each 
 each. Side by side in one buffer, parameters are updated a block at a time: the block stays in cache for all passes.
 """
 
+from itertools import pairwise
 from typing import NamedTuple
 
 from minigen import workers
@@ -12,6 +13,9 @@ from minigen.errors import ShapeError
 from minigen.tensor import Tensor
 
 BLOCK = 131_072  # elements: 512 kB of float32; workers need passes long enough to be worth handing over
+ALONE = (
+    1 << 20
+)  # without workers fewer and longer passes are faster: each call into BLAS costs some microseconds
 
 
 class Piece(NamedTuple):
@@ -42,10 +46,7 @@ class Flat:
         self.w = xp.empty(self.starts[-1], dtype)
         self.state = [xp.zeros(self.starts[-1], dtype) for _ in state]
         self.views = [self._view(self.w, i) for i in range(len(params))]
-        self.block = (
-            BLOCK if active().name == "numpy" else max(1, self.starts[-1])
-        )  # a launch costs more than a miss
-        self._plans: dict[tuple[int, int], list[Block]] = {}
+        self._plans: dict[tuple[int, int, int], list[Block]] = {}
         self.gather()
 
     def _view(self, flat: Array, i: int) -> Array:
@@ -69,16 +70,18 @@ class Flat:
             p._data = view
             p._print = None  # what was handed out before is another array now
 
-    def blocks(self, first: int, last: int) -> list[Block]:
-        """The blocks that cover parameters first..last-1."""
-        if (first, last) not in self._plans:
-            self._plans[first, last] = self._plan(first, last)
-        return self._plans[first, last]
+    def blocks(self, first: int, last: int, shared: bool) -> list[Block]:
+        """The blocks that cover parameters first..last-1; smaller ones if workers are to share them."""
+        size = BLOCK if shared else ALONE
+        if active().name != "numpy":
+            size = max(1, self.starts[-1])  # a launch costs more than a miss
+        if (first, last, size) not in self._plans:
+            self._plans[first, last, size] = self._plan(first, last, size)
+        return self._plans[first, last, size]
 
-    def _plan(self, first: int, last: int) -> list[Block]:
-        end, blocks = self.starts[last], []
-        for start in range(self.starts[first], end, self.block):
-            stop = min(start + self.block, end)
+    def _plan(self, first: int, last: int, size: int) -> list[Block]:
+        blocks = []
+        for start, stop in pairwise(self._cuts(first, last, size)):
             pieces = []
             for i in range(first, last):
                 a, b = max(start, self.starts[i]), min(stop, self.starts[i + 1])
@@ -88,8 +91,25 @@ class Flat:
             blocks.append(Block(self.w[start:stop], [s[start:stop] for s in self.state], pieces))
         return blocks
 
-    def collect(self, block: Block, grads: list[Array]) -> Array:
-        """The block's gradient, copied together from the 1-D gradients of the parameters."""
+    def _cuts(self, first: int, last: int, size: int) -> list[int]:
+        """Where blocks begin and end: a large parameter has blocks of its own, so that its gradient is not copied."""
+        cuts = [self.starts[first]]
+        for i in range(first, last):
+            start, stop = self.starts[i], self.starts[i + 1]
+            large = stop - start >= size // 16
+            if large and start > cuts[-1]:
+                cuts.append(start)
+            while stop - cuts[-1] >= size:
+                cuts.append(cuts[-1] + size)
+            if large and stop > cuts[-1]:
+                cuts.append(stop)
+        return cuts if cuts[-1] == self.starts[last] else [*cuts, self.starts[last]]
+
+    def collect(self, block: Block, grads: list[Array], lend: bool) -> Array:
+        """The block's gradient, copied together from those of the parameters; `lend`: not if it lies in one."""
+        if lend and len(block.pieces) == 1:
+            i, source, _ = block.pieces[0]
+            return grads[i][source]
         g = scratch("gradient", block.w)
         for i, source, target in block.pieces:
             g[target] = grads[i][source]

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 
 from minigen.backend import Array, xp
+from minigen.blas import axpby
 from minigen.errors import SettingError
 from minigen.optim.optimizer import Optimizer
 from minigen.tensor import Tensor
@@ -44,13 +45,12 @@ class SGD(Optimizer):
         self.decay(w, g)
         s = self.scratch(w)
         if self.momentum:
-            v *= self.momentum
-            v += g
+            axpby(1.0, g, self.momentum, v, s)
             if self.nesterov:
-                g += xp.multiply(v, self.momentum, out=s)
+                axpby(self.momentum, v, 1.0, g, s)
             else:
                 g = v
-        w -= xp.multiply(g, self.lr, out=s)
+        axpby(-self.lr, g, 1.0, w, s)
 
 
 class RMSProp(Optimizer):
@@ -60,6 +60,7 @@ class RMSProp(Optimizer):
     """
 
     state = ("s",)
+    leaves_gradient = True
     settings = ("lr", "alpha", "eps", "weight_decay")
 
     def __init__(
@@ -78,15 +79,12 @@ class RMSProp(Optimizer):
         """w, g, s: (n,) -> None"""
         self.decay(w, g)
         work = self.scratch(w)
-        s *= self.alpha
         xp.multiply(g, g, out=work)
-        work *= 1.0 - self.alpha
-        s += work
+        axpby(1.0 - self.alpha, work, self.alpha, s, work)
         xp.sqrt(s, out=work)
         work += self.eps
         xp.divide(g, work, out=work)
-        work *= self.lr
-        w -= work
+        axpby(-self.lr, work, 1.0, w, work)
 
 
 class Adam(Optimizer):
@@ -96,6 +94,7 @@ class Adam(Optimizer):
     """
 
     state = ("m", "v")
+    leaves_gradient = True
     settings = ("lr", "beta1", "beta2", "eps", "weight_decay")
 
     def __init__(
@@ -124,17 +123,13 @@ class Adam(Optimizer):
         self.decay(w, g)
         s = self.scratch(w)
         root = math.sqrt(1.0 - self.beta2**t)
-        m *= self.beta1
-        m += xp.multiply(g, 1.0 - self.beta1, out=s)
-        v *= self.beta2
+        axpby(1.0 - self.beta1, g, self.beta1, m, s)
         xp.multiply(g, g, out=s)
-        s *= 1.0 - self.beta2
-        v += s
+        axpby(1.0 - self.beta2, s, self.beta2, v, s)
         xp.sqrt(v, out=s)
         s += self.eps * root
         xp.divide(m, s, out=s)
-        s *= self.lr * root / (1.0 - self.beta1**t)
-        w -= s
+        axpby(-self.lr * root / (1.0 - self.beta1**t), s, 1.0, w, s)
 
 
 class AdamW(Adam):

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from minigen import checkpoint, workers
+from minigen import blas, checkpoint
 from minigen.backend import active, from_host
 from minigen.data import Batches, Dataset, scale
 from minigen.errors import CheckpointError, DivergenceError, GraphError
@@ -89,7 +89,7 @@ def train(
     if opened:
         opened(run.step, run.total)
     with (
-        workers.one_blas_thread(),
+        blas.one_thread(),
         patience() as stop,
     ):  # decision 7: a crowded core must not stall every product
         run.progress.begin(epochs, run.total, run.step)
