@@ -6,21 +6,29 @@ import inspect
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
+
 from minigen.backend import Array, active, describe, is_array, xp
 from minigen.errors import DTypeError, GraphError, MinigenError, ShapeError
-from minigen.node import Node
+from minigen.node import Node, fingerprint
 
 
 def fit_constants(call, args: tuple, raw: Sequence, keep: bool) -> list:
-    """Arguments that are no Tensors take the Tensors' float dtype: a float64 constant must not widen float32.
+    """Constants, and Tensors of integers, take the float dtype of the Tensors: neither must widen float32.
 
     keep: a backward pass may come, so the caller's arrays are copied: they may be changed until then.
     """
     dtype = next((a._data.dtype for a in args if isinstance(a, Node) and a._data.dtype.kind == "f"), None)
     if dtype is None:
         return list(raw)
-    fitted = [r if isinstance(a, Node) else _constant(call, r, dtype) for a, r in zip(args, raw, strict=True)]
+    fitted = [_fitted(call, a, r, dtype) for a, r in zip(args, raw, strict=True)]
     return [f.copy() if keep and f is a and is_array(f) else f for a, f in zip(args, fitted, strict=True)]
+
+
+def _fitted(call, given: Any, raw: Any, dtype: Any) -> Any:
+    if not isinstance(given, Node):
+        return _constant(call, raw, dtype)
+    return raw.astype(dtype) if raw.dtype.kind in "iu" else raw
 
 
 def _constant(call, value: Any, dtype: Any) -> Any:
@@ -47,11 +55,31 @@ def _constant(call, value: Any, dtype: Any) -> Any:
     return value if value.dtype.kind == "b" or value.dtype == dtype else value.astype(dtype)
 
 
-def keep_option(value: Any) -> Any:
-    """Metadata as it is now: arrays in it (an index, labels) are copied, because a backward pass may read them."""
-    if isinstance(value, tuple | list):
-        return type(value)(keep_option(part) for part in value) if type(value) in (tuple, list) else value
-    return value.copy() if is_array(value) else value
+def keep_option(value: Any, keep: bool) -> Any:
+    """Metadata as it is now: a NumPy number is as weak as a Python number, and must not widen float32.
+
+    keep: a backward pass may read it, so arrays in it (an index, labels) are copied.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    if type(value) is tuple or type(value) is list:
+        return type(value)([keep_option(part, keep) for part in value])
+    return value.copy() if keep and is_array(value) else value
+
+
+def seen(raw: Sequence) -> list[int | None]:
+    """Fingerprints of the arrays among `raw`."""
+    return [fingerprint(r) if is_array(r) else None for r in raw]
+
+
+def check_kept(call, raw: Sequence, before: list[int | None]) -> None:
+    """GraphError if the op `call` has just changed one of its inputs, whose fingerprints are `before`."""
+    for i, (r, was) in enumerate(zip(raw, before, strict=True)):
+        if was is not None and fingerprint(r) != was:
+            raise GraphError(
+                f"{call.name} changed its input {i} {describe(r)} in place: an operation must leave its inputs as they "
+                "are, because others use them; compute a new array"
+            )
 
 
 def explain_failure(call, raw: Sequence, kwargs: dict, error: Exception) -> Exception:

@@ -21,14 +21,18 @@ clock = count(1).__next__  # numbers every node and every change of data: who ca
 class Node:
     """The fields of a Tensor (minigen.tensor adds the arithmetic)."""
 
-    __slots__ = ("__weakref__", "_data", "_print", "_stamp", "grad", "name", "recipe", "requires_grad", "seq")
+    __slots__ = (
+        "__weakref__", "_data", "_print", "_stamp", "grad", "how", "inputs", "maker", "name", "requires_grad", "seq",
+    )  # fmt: skip
 
     _data: Array
     grad: Any
     name: str | None
-    # (op, args, kwargs, raw arrays (None: those of two Tensors), what the rule is given as y, whether an argument's
-    # data was handed out before, rule); None for a leaf; SPENT
-    recipe: Any
+    # The recipe: the op that made the node (None: a leaf; SPENT: its backward pass is over), what it was made of, and
+    # how: the rule, or (rule, kwargs, raw arrays, what the rule is given as y, whether an argument was handed out)
+    maker: Any
+    inputs: Any
+    how: Any
     requires_grad: bool
     seq: int  # when it was made, on the clock
     _stamp: int  # when its data was last changed, on the same clock; 0: never
@@ -37,7 +41,10 @@ class Node:
     )  # fingerprint of data that was handed out and may be written to; None: never handed out
 
 
-SPENT = "spent"  # the recipe of a node whose backward pass is over
+SPENT: Any = "spent"  # the maker of a node whose backward pass is over
+NOT_FLOAT = (
+    -1
+)  # in place of a fingerprint: never handed out, but the hot path must leave the node to the general way
 
 
 class _History:
@@ -50,26 +57,36 @@ history = _History()
 def touch(node: Node) -> None:
     """Announce that the data of `node` is changed in place: a pending backward that needs the old values refuses."""
     history.last = node._stamp = clock()
-    if node._print is not None:
+    if node._print is not None and node._print != NOT_FLOAT:
         node._print = fingerprint(node._data)
 
 
 def hand_out(node: Node) -> Array:
     """The array of `node`, for someone who may write to it; and so to the tensors that it is a view of."""
-    if node._print is None:
-        node._print = fingerprint(node._data)
-    else:
+    if node._print is not None and node._print != NOT_FLOAT:
         look_again(node)
+    else:
+        if node.maker is SPENT and getattr(node._data, "base", None) is not None:
+            node._data = node._data.copy()  # nobody knows any more whose view it is
+        node._print = fingerprint(node._data)
     history.last = clock()
-    if getattr(node._data, "base", None) is not None and isinstance(node.recipe, tuple):
-        for a in node.recipe[1]:
-            if isinstance(a, Node) and a._print is None and _root(a._data) is _root(node._data):
-                hand_out(a)
+    for a in _sources(node):
+        if a._print is None or a._print == NOT_FLOAT:
+            hand_out(a)
     return node._data
 
 
+def _sources(node: Node) -> list[Node]:
+    """The tensors that `node` is a view of."""
+    if getattr(node._data, "base", None) is None or not node.inputs:
+        return []
+    return [a for a in node.inputs if isinstance(a, Node) and _root(a._data) is _root(node._data)]
+
+
 def look_again(node: Node) -> bool:
-    """Stamp the node if the array that was handed out has been written to since the last look; always True."""
+    """Stamp the node if the array that was handed out has been written to since the last look; whether it was one."""
+    if node._print == NOT_FLOAT:
+        return False
     now = fingerprint(node._data)
     if now != node._print:
         node._print = now
@@ -96,12 +113,7 @@ def _last_change(node: Node) -> int:
     """When the data of `node` was last changed, also through a tensor that it is a view of."""
     if node._print is not None:
         look_again(node)
-    last = node._stamp
-    if getattr(node._data, "base", None) is not None and isinstance(node.recipe, tuple):
-        for a in node.recipe[1]:
-            if isinstance(a, Node) and _root(a._data) is _root(node._data):
-                last = max(last, _last_change(a))
-    return last
+    return max([node._stamp, *map(_last_change, _sources(node))])
 
 
 def _root(data: Array) -> Array:
@@ -117,8 +129,8 @@ def check_unchanged(node: Node, again: bool = False) -> None:
     What a rule's thunks capture is what it needs (`op.uses`): a sum does not mind that its inputs changed. `again`: the
     forward pass of a fused op is repeated by its twin, which needs every argument.
     """
-    call, args = node.recipe[:2]
-    values: Sequence = (node, *args)
+    call = node.maker
+    values: Sequence = (node, *node.inputs)
     for position, value in enumerate(values):
         needed = again or call.uses[min(position, len(call.uses) - 1)]
         if not needed or not isinstance(value, Node) or (position == 0 and call.fused):

@@ -14,20 +14,20 @@ pass needs: take shapes and other metadata out of it first, so that an input whi
 
 import contextlib
 import inspect
+import threading
 from collections.abc import Callable
-from types import CodeType
 from typing import Any
 
-from minigen.backend import Array, xp
+from minigen.backend import Array, describe, xp
 from minigen.errors import GraphError
-from minigen.guards import check_finite, explain_failure, fit_constants, keep_option
-from minigen.node import Node, clock, hand_out, look_again
+from minigen.guards import check_finite, check_kept, explain_failure, fit_constants, keep_option, seen
+from minigen.node import NOT_FLOAT, Node, clock, hand_out, look_again
+from minigen.rules import Op, Partials, captured, is_variadic, no_rule
 
-_recording = True
-_anomaly = False
+_recording = True  # no thread is inside no_grad; else is_recording() knows
+_silent = _anomaly = 0  # blocks of no_grad, of detect_anomaly, that some thread is in
 _new = object.__new__
 _node_type: type = Node
-_NO_OPTIONS: dict[str, Any] = {}
 _FORWARD_ERRORS = (ValueError, TypeError, IndexError, OverflowError, ZeroDivisionError)
 
 
@@ -36,25 +36,6 @@ def register_node_type(cls: type) -> type:
     global _node_type
     _node_type = cls
     return cls
-
-
-class Op:
-    """The attributes that `@op` gives a function; here for readers and type checkers."""
-
-    name: str
-    forward: Callable[..., Any]  # on raw arrays
-    fused: bool
-    rule: Callable[..., Any]
-    uses: tuple[
-        bool, ...
-    ]  # which of (y, *args) the rule's thunks capture; the last also speaks for the rule's *args
-    twin: Callable[..., Any] | None
-    explain: Callable[..., str | None] | None
-    vjp: Callable[[Callable[..., Any]], Callable[..., Any]]
-    fits: Callable[[Callable[..., Any]], Callable[..., Any]]
-    as_twin: Callable[[Callable[..., Any]], Callable[..., Any]]
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
 
 def op(forward: Callable[..., Any]) -> Op:
@@ -79,11 +60,7 @@ def fused(forward: Callable[..., Any]) -> Op:
 def _takes_two(forward: Callable[..., Any]) -> bool:
     code = forward.__code__
     options = code.co_kwonlyargcount or code.co_flags & inspect.CO_VARKEYWORDS
-    return code.co_argcount == 2 and not options and not _is_variadic(code)
-
-
-def _is_variadic(code: CodeType) -> bool:
-    return bool(code.co_flags & inspect.CO_VARARGS)
+    return code.co_argcount == 2 and not options and not is_variadic(code)
 
 
 def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
@@ -96,16 +73,18 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
                 found = True
                 track = track or a.requires_grad
                 if a._print is not None:
-                    watched = look_again(a)
+                    watched = look_again(a) or watched
+                    mixed = mixed or a._data.dtype.kind != "f"
                 raw.append(a._data)
             else:
                 mixed = mixed or (type(a) is not float and type(a) is not int)
                 raw.append(a)
-        if kwargs and track:
-            kwargs = {name: keep_option(value) for name, value in kwargs.items()}
+        if kwargs and found:
+            kwargs = {name: keep_option(value, track) for name, value in kwargs.items()}
         if mixed and found:
-            raw = fit_constants(this, args, raw, keep=track and _recording)
+            raw = fit_constants(this, args, raw, keep=track and is_recording())
             args = tuple([a if isinstance(a, Node) else r for a, r in zip(args, raw, strict=True)])
+        before = seen(raw) if _anomaly and is_checking() else None
         try:
             y = this.forward(*raw, **kwargs)
         except _FORWARD_ERRORS as error:
@@ -116,17 +95,24 @@ def _general(forward: Callable[..., Any], is_fused: bool) -> Any:
             return y
         if type(y) is not xp.ndarray:
             y = xp.asarray(y)  # NumPy's 0-d results come as scalars
-        if _anomaly:
+        if before is not None:
+            check_kept(this, raw, before)
             check_finite(this, args, y)
-        recorded = track and _recording
+        for r in raw:
+            if r is y:
+                y = y.copy()  # an op that hands its input on: two tensors must not share one array
+        kind = y.dtype.kind
+        recorded = track and kind == "f" and (_recording or is_recording())
         if not recorded and getattr(y, "base", None) is not None:
             y = y.copy()  # a view would write through to its source, and no recipe says whose view it is
         t = constant(y)
         if recorded:
-            t.requires_grad = True
-            t.recipe = (this, args, kwargs, raw, saved if is_fused else y, watched, this.rule)
+            t.requires_grad, t.maker, t.inputs = True, this, args
+            t.how = (this.rule, kwargs, raw, saved if is_fused else y, watched)
             if watched and getattr(y, "base", None) is not None:
                 hand_out(t)  # a view of data that somebody may write to
+        elif kind != "f":
+            t._print = NOT_FLOAT
         return t
 
     return call
@@ -142,24 +128,27 @@ def _binary(general: Any, forward: Callable[..., Any]) -> Any:
             return general(a, b)
         if a._print is not None or b._print is not None:
             return general(a, b)
-        x = a._data
+        x, z = a._data, b._data
         try:
-            y = own["forward"](x, b._data)
+            y = own["forward"](x, z)
         except _FORWARD_ERRORS:
             return general(a, b)
-        if type(y) is not type(x):
-            y = xp.asarray(y)
+        if type(y) is not type(x) or y is x or y is z:
+            y = xp.array(y)
         t: Any = _new(_node_type)
         t._data = y
         t.grad = t.name = t._print = None
         t._stamp = 0
         t.seq = clock()
-        if _recording and (a.requires_grad or b.requires_grad):
+        if (a.requires_grad or b.requires_grad) and (_recording or is_recording()):
             t.requires_grad = True
-            t.recipe = (call, (a, b), _NO_OPTIONS, None, y, False, own["rule"])
+            t.maker, t.inputs, t.how = call, (a, b), own["rule"]
         else:
+            if getattr(y, "base", None) is not None:
+                t._data = y.copy()  # a view, as in the general way
             t.requires_grad = False
-            t.recipe = None
+            t.maker = t.how = None
+            t.inputs = ()
         return t
 
     own = call.__dict__  # where the op's attributes are; faster to look into than the attributes
@@ -175,11 +164,12 @@ def _equip(call: Any, forward: Callable[..., Any], is_fused: bool) -> Op:
     _equipped.setdefault(call, call)
 
     def vjp(rule):
-        code = rule.__code__
-        names, captured = code.co_varnames, set(code.co_cellvars)
+        if isinstance(rule, Partials) and len(rule.parts) != forward.__code__.co_argcount:
+            raise GraphError(
+                f"{call.name}: Partials takes one function for each argument, got {len(rule.parts)}"
+            )
         call.rule = rule
-        rest = names[code.co_argcount + code.co_kwonlyargcount] in captured if _is_variadic(code) else True
-        call.uses = (*[name in captured for name in names[1 : code.co_argcount]], rest)
+        call.uses = rule.uses if isinstance(rule, Partials) else captured(rule.__code__)
         return rule
 
     def fits(explain):
@@ -193,83 +183,121 @@ def _equip(call: Any, forward: Callable[..., Any], is_fused: bool) -> Op:
     call.__name__ = call.__qualname__ = call.name = forward.__name__
     call.__module__, call.__doc__, call.__wrapped__ = forward.__module__, forward.__doc__, forward
     call.forward, call.fused = forward, is_fused
-    call.rule, call.twin, call.explain, call.uses = _no_rule(call.name), None, None, (True,)
+    call.rule, call.twin, call.explain, call.uses = no_rule(call.name), None, None, (True,)
     call.vjp, call.fits, call.as_twin = vjp, fits, as_twin
     return call
-
-
-def is_op(value: Any) -> bool:
-    """Whether `value` was made by `@op` or `@fused`."""
-    return callable(value) and hasattr(value, "rule") and hasattr(value, "forward")
 
 
 def constant(data: Array) -> Any:
     """A Tensor around `data` that requires no gradient."""
     t: Any = _new(_node_type)
     t._data, t.requires_grad = data, False
-    t.grad = t.name = t._print = t.recipe = None
+    t.grad = t.name = t._print = t.maker = t.how = None
+    t.inputs = ()
     t._stamp, t.seq = 0, clock()
     return t
 
 
-def _no_rule(name: str) -> Callable[..., Any]:
-    def rule(*args, **kwargs):
-        raise GraphError(f"{name} has no gradient rule: state one with @{name}.vjp")
+# Modes. A thread keeps lists of the blocks that it is in; the last of a list speaks. What the hot path reads are two
+# global counts, of all threads: only while one of them is not 0 does a thread look into its lists.
 
-    return rule
+_lock = threading.Lock()
 
 
-# Modes
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.recording: list[_Mode] = []
+        self.checking: list[_Mode] = []
+
+
+_here = _Here()
 
 
 class _Mode(contextlib.ContextDecorator):
-    """A switch that is set inside a with-block or a decorated function; the same object may be entered again."""
+    """A switch that is on inside a with-block or a decorated function, in the thread that entered it.
+
+    Leaving takes a block out of its list wherever it stands, so blocks may end in any order, as generators' do.
+    """
+
+    family = "recording"
+    records = False
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        mode: Any = super().__new__(cls)
+        return mode if function is None else mode(function)  # @no_grad, without brackets
 
     def __init__(self) -> None:
-        self._before: list[bool] = []
+        self._lists: list[list[_Mode]] = []  # those that it was entered into
 
-    def __enter__(self):
-        self._before.append(self._switch(True))
+    def __call__(self, function: Any) -> Any:
+        name = type(self).__name__
+        if not callable(function):
+            raise GraphError(f"{name} takes no argument but a function to decorate, got {describe(function)}")
+        if inspect.isgeneratorfunction(function):
+            raise GraphError(
+                f"{name} cannot decorate {function.__name__}, a generator: write `with {name}():` inside it, around "
+                "the work between its yields"
+            )
+        return super().__call__(function)
+
+    def _recreate_cm(self) -> Any:
+        return type(self)()
+
+    def __enter__(self) -> Any:
+        mine: list[_Mode] = getattr(_here, self.family)
+        mine.append(self)
+        self._lists.append(mine)
+        self._count(1)
         return self
 
-    def __exit__(self, *_):
-        self._switch(self._before.pop(), leaving=True)
+    def __exit__(self, *_: object) -> None:
+        mine = getattr(_here, self.family)
+        if not any(mode is self for mode in mine):
+            mine = self._lists[-1]  # a generator that another thread closes
+        last = max(i for i, mode in enumerate(mine) if mode is self)
+        del mine[last]
+        self._lists.pop(next(i for i, entered in enumerate(self._lists) if entered is mine))
+        self._count(-1)
 
-    def _switch(self, value: bool, leaving: bool = False) -> bool:
-        raise NotImplementedError
+    def _count(self, change: int) -> None:
+        """Tell the hot path, where the mode concerns it."""
 
 
 class no_grad(_Mode):
-    """Inside, nothing is recorded: a with-block or a decorator."""
+    """Inside, nothing is recorded: a with-block or a decorator. Other threads go on recording."""
 
-    _inside = False
+    def _count(self, change: int) -> None:
+        global _silent, _recording
+        with _lock:
+            _silent += change
+            _recording = not _silent
 
-    def _switch(self, value: bool, leaving: bool = False) -> bool:
-        global _recording
-        before, _recording = _recording, value if leaving else self._inside
-        return before
 
-
-class enable_grad(no_grad):
+class enable_grad(_Mode):
     """Inside, operations are recorded even within `no_grad`."""
 
-    _inside = True
+    records = True
 
 
 class detect_anomaly(_Mode):
-    """Inside, the first operation that makes a NaN or an infinity raises, in the forward or the backward pass."""
+    """Inside, the first operation that makes a NaN or an infinity, or changes its input, raises.
 
-    def _switch(self, value: bool, leaving: bool = False) -> bool:
+    Forward and backward passes are looked at; in this thread only.
+    """
+
+    family = "checking"
+
+    def _count(self, change: int) -> None:
         global _anomaly
-        before, _anomaly = _anomaly, value
-        return before
+        with _lock:
+            _anomaly += change
 
 
 def is_checking() -> bool:
     """True inside `detect_anomaly`."""
-    return _anomaly
+    return bool(_here.checking)
 
 
 def is_recording() -> bool:
     """False inside `no_grad`."""
-    return _recording
+    return not _here.recording or _here.recording[-1].records

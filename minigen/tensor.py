@@ -1,4 +1,4 @@
-"""Tensor: an array that remembers how it was made. Every operator and method is one line to an op."""
+"""Tensor: an array that remembers how it was made."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ import numpy as np
 
 from minigen import autograd, ops
 from minigen.autograd import Node, register_node_type
-from minigen.backend import Array, from_host, is_array, to_host, xp
+from minigen.backend import Array, from_host, is_array, to_host
 from minigen.errors import DTypeError, GraphError
-from minigen.node import clock, hand_out
+from minigen.node import NOT_FLOAT, SPENT, clock, hand_out
+from minigen.operators import Operators, compare
 
 _UFUNCS = {
     "add": ops.add, "subtract": ops.sub, "multiply": ops.mul, "divide": ops.div, "power": ops.power,
@@ -16,11 +17,13 @@ _UFUNCS = {
     "log1p": ops.log1p, "sqrt": ops.sqrt, "square": ops.square, "absolute": ops.abs, "sign": ops.sign,
     "sin": ops.sin, "cos": ops.cos, "tanh": ops.tanh, "maximum": ops.maximum, "minimum": ops.minimum,
 }  # fmt: skip
-_COMPARISONS = {"less", "less_equal", "greater", "greater_equal", "equal", "not_equal"}
+_COMPARISONS = {
+    "less": "<", "less_equal": "<=", "greater": ">", "greater_equal": ">=", "equal": "==", "not_equal": "!=",
+}  # fmt: skip
 
 
 @register_node_type
-class Tensor(Node):
+class Tensor(Operators):
     """An array of the active backend, with gradients.
 
     data: a number or list (these become float32), or an array (copied; floats keep their dtype, integers stay).
@@ -28,12 +31,13 @@ class Tensor(Node):
     """
 
     __slots__ = ()
-    __hash__ = object.__hash__
 
     def __init__(self, data: Any, requires_grad: bool = False, dtype: Any = None, name: str | None = None):
         self._data = as_array(data, dtype, copy=True)
         self._stamp, self.seq = 0, clock()
-        self.grad = self.recipe = self._print = None
+        self.grad = self.maker = self.how = None
+        self.inputs = ()
+        self._print = None if self._data.dtype.kind == "f" else NOT_FLOAT
         self.name, self.requires_grad = name, False
         if requires_grad:
             self.require_grad()
@@ -58,7 +62,7 @@ class Tensor(Node):
                 f"a tensor of dtype {self._data.dtype} cannot require gradients: only floating-point numbers have "
                 "them; convert it with .astype('float32')"
             )
-        if not flag and self.recipe is not None:
+        if not flag and self.maker is not None:
             raise GraphError(
                 "this tensor is the result of an operation: cut it from the graph with .detach()"
             )
@@ -84,15 +88,20 @@ class Tensor(Node):
     @property
     def op(self) -> Any:
         """The op that made this tensor; None for a leaf, and once the backward pass has used it."""
-        return self.recipe[0] if isinstance(self.recipe, tuple) else None
+        return None if self.maker is SPENT else self.maker
 
     @property
     def args(self) -> tuple:
-        return self.recipe[1] if isinstance(self.recipe, tuple) else ()
+        return self.inputs
 
     @property
     def kwargs(self) -> dict:
-        return self.recipe[2] if isinstance(self.recipe, tuple) else {}
+        return self.how[1] if isinstance(self.how, tuple) else {}
+
+    @property
+    def recipe(self) -> Any:
+        """(op, args, kwargs) that made this tensor; None for a leaf, ("spent", (), {}) once it is used."""
+        return None if self.maker is None else (self.maker, self.args, self.kwargs)
 
     def numpy(self) -> np.ndarray:
         """A copy on the host."""
@@ -104,7 +113,7 @@ class Tensor(Node):
 
     def detach(self) -> "Tensor":
         """A copy of the numbers, cut from the graph."""
-        return autograd.constant(self._data.copy())
+        return Tensor(self._data)
 
     def backward(
         self, seed: Any = None, *, create_graph: bool = False, retain_graph: bool | None = None
@@ -176,7 +185,7 @@ class Tensor(Node):
             if ufunc.__name__ in _UFUNCS:
                 return _UFUNCS[ufunc.__name__](*inputs)
             if ufunc.__name__ in _COMPARISONS:
-                return ufunc(*[getattr(x, "_data", x) for x in inputs])
+                return compare(ufunc, _COMPARISONS[ufunc.__name__], *inputs)
         raise DTypeError(
             f"np.{ufunc.__name__} cannot be recorded on a Tensor: use an operation of minigen.ops, or leave the graph "
             "with .detach().numpy()"
@@ -200,7 +209,7 @@ class Tensor(Node):
         )
 
     def __deepcopy__(self, memo: dict) -> "Tensor":
-        if self.recipe is not None:
+        if self.maker is not None:
             raise GraphError("only leaves of the graph can be copied: detach() first")
         t = Tensor(self._data.copy(), self.requires_grad, name=self.name)
         memo[id(self)] = t
@@ -208,158 +217,6 @@ class Tensor(Node):
 
     def __reduce__(self):
         raise DTypeError("Tensors are not pickled: keep .numpy() with minigen.checkpoint")
-
-    # Operators (an op is a plain function, so it serves as a method). Comparisons give raw masks.
-
-    __add__ = ops.add
-
-    def __radd__(self, other):
-        return ops.add(other, self)
-
-    __sub__ = ops.sub
-
-    def __rsub__(self, other):
-        return ops.sub(other, self)
-
-    __mul__ = ops.mul
-
-    def __rmul__(self, other):
-        return ops.mul(other, self)
-
-    __truediv__ = ops.div
-
-    def __rtruediv__(self, other):
-        return ops.div(other, self)
-
-    __pow__ = ops.power
-
-    def __rpow__(self, other):
-        return ops.power(other, self)
-
-    __matmul__ = ops.matmul
-
-    def __rmatmul__(self, other):
-        return ops.matmul(other, self)
-
-    def __neg__(self):
-        return ops.neg(self)
-
-    def __pos__(self):
-        return self
-
-    def __abs__(self):
-        return ops.abs(self)
-
-    def __getitem__(self, index):
-        return ops.take(self, index=_plain(index))
-
-    def __lt__(self, other):
-        return self._data < getattr(other, "_data", other)
-
-    def __le__(self, other):
-        return self._data <= getattr(other, "_data", other)
-
-    def __gt__(self, other):
-        return self._data > getattr(other, "_data", other)
-
-    def __ge__(self, other):
-        return self._data >= getattr(other, "_data", other)
-
-    def __eq__(self, other):
-        return self._data == getattr(other, "_data", other)
-
-    def __ne__(self, other):
-        return self._data != getattr(other, "_data", other)
-
-    # Methods, as NumPy names them
-
-    @property
-    def T(self):
-        return ops.transpose(self)
-
-    @property
-    def mT(self):
-        return ops.mT(self)
-
-    def reshape(self, *shape):
-        return ops.reshape(self, shape=_shape(shape))
-
-    def flatten(self, start: int = 0):
-        """(a, b, c) -> (a * b * c,); the axes before `start` stay"""
-        return ops.reshape(
-            self,
-            shape=(*self.shape[:start], -1)
-            if self.size
-            else (*self.shape[:start], _product(self.shape[start:])),
-        )
-
-    def transpose(self, *axes):
-        return ops.transpose(self, axes=_shape(axes) if axes else None)
-
-    def swapaxes(self, a, b):
-        return ops.swapaxes(self, a=a, b=b)
-
-    def squeeze(self, axis=None):
-        return ops.squeeze(self, axis=axis)
-
-    def astype(self, dtype):
-        """The same numbers in another float dtype (recorded), or in an integer dtype (cut from the graph)."""
-        if xp.dtype(dtype).kind != "f" or not self.requires_grad:
-            return autograd.constant(self._data.astype(dtype))
-        return ops.astype(self, dtype=dtype)
-
-    def sum(self, axis=None, keepdims=False):
-        return ops.sum(self, axis=axis, keepdims=keepdims)
-
-    def mean(self, axis=None, keepdims=False):
-        return ops.mean(self, axis=axis, keepdims=keepdims)
-
-    def var(self, axis=None, keepdims=False, ddof=0):
-        return ops.var(self, axis, keepdims, ddof)
-
-    def std(self, axis=None, keepdims=False, ddof=0):
-        return ops.std(self, axis, keepdims, ddof)
-
-    def max(self, axis=None, keepdims=False):
-        return ops.max(self, axis=axis, keepdims=keepdims)
-
-    def min(self, axis=None, keepdims=False):
-        return ops.min(self, axis=axis, keepdims=keepdims)
-
-    def prod(self, axis=None, keepdims=False):
-        return ops.prod(self, axis=axis, keepdims=keepdims)
-
-    def cumsum(self, axis):
-        return ops.cumsum(self, axis=axis)
-
-    def argmax(self, axis=None):
-        """A raw array of indices: no gradient passes."""
-        return self._data.argmax(axis=axis)
-
-    def argmin(self, axis=None):
-        """A raw array of indices: no gradient passes."""
-        return self._data.argmin(axis=axis)
-
-    def clip(self, low=None, high=None):
-        return ops.clip(self, low=low, high=high)
-
-    def exp(self):
-        return ops.exp(self)
-
-    def log(self):
-        return ops.log(self)
-
-    def sqrt(self):
-        return ops.sqrt(self)
-
-    def tanh(self):
-        return ops.tanh(self)
-
-    def sigmoid(self):
-        return ops.sigmoid(self)
-
-    def relu(self):
-        return ops.relu(self)
 
 
 def as_array(data: Any, dtype: Any = None, copy: bool = False) -> Array:
@@ -388,28 +245,3 @@ def _from_python(data: Any) -> Array:
     if host.dtype.kind == "f" and not given:
         host = host.astype(np.float32)
     return from_host(host) if host.dtype.kind in "fiub" else host
-
-
-def _plain(index: Any) -> Any:
-    """An index of the active backend, and of the operation alone: whoever made it may go on to change it."""
-    if isinstance(index, tuple):
-        return tuple(_plain(part) for part in index)
-    if isinstance(index, list | np.ndarray):
-        return from_host(
-            np.array(index, dtype=None if np.size(index) or not isinstance(index, list) else int)
-        )
-    if isinstance(index, Node):
-        index = index._data
-    return index.copy() if is_array(index) else index
-
-
-def _shape(sizes: tuple) -> tuple:
-    """reshape(2, 3) and reshape((2, 3)) mean the same"""
-    return tuple(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], tuple | list) else tuple(sizes)
-
-
-def _product(sizes: tuple[int, ...]) -> int:
-    total = 1
-    for n in sizes:
-        total *= n
-    return total

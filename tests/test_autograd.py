@@ -1,6 +1,7 @@
 """The walk back through the graph: what it computes, what it leaves alone, what it frees, what it refuses."""
 
 import gc
+import threading
 import tracemalloc
 import weakref
 
@@ -9,6 +10,7 @@ import pytest
 
 from minigen import Tensor, detect_anomaly, enable_grad, grad, no_grad, op, ops
 from minigen.errors import GraphError, MinigenError, ShapeError
+from minigen.rules import Partials
 
 
 def leaf(*values, name=None):
@@ -439,6 +441,90 @@ def test_one_mode_object_may_be_entered_twice():
     assert (x * x).requires_grad
 
 
+def records():
+    return (leaf(1.0) * 2.0).requires_grad
+
+
+@pytest.mark.parametrize("mode", [no_grad, detect_anomaly])
+def test_blocks_may_end_in_any_order(mode):
+    """As those of generators do, which are closed whenever somebody lets go of them."""
+
+    def inside():
+        with mode():
+            yield
+            with enable_grad():
+                yield
+
+    first, second, third = inside(), inside(), inside()
+    next(first), next(second), next(third), next(third)
+    first.close(), third.close()
+    assert records() == (mode is not no_grad), "the second block is still open"
+    second.close()
+    assert records(), "recording stayed off after the last block was closed"
+    with np.errstate(all="ignore"):
+        assert np.isinf(ops.log(leaf(0.0)).item()), "detect_anomaly stayed on"
+
+
+def test_modes_are_a_threads_own():
+    seen = []
+    inside, done = threading.Event(), threading.Event()
+
+    def other():
+        seen.append(records())
+        with no_grad():
+            seen.append(records())
+            inside.set()
+            done.wait(10)
+
+    with no_grad():
+        thread = threading.Thread(target=other)
+        thread.start()
+        inside.wait(10)
+        with enable_grad():
+            assert records()
+        assert not records()
+    assert records(), "another thread is inside no_grad, this one is not"
+    assert leaf(1.0, 2.0).sum().requires_grad
+    done.set()
+    thread.join()
+    assert seen == [True, False]
+    assert records()
+
+
+def test_a_block_that_another_thread_closes():
+    def inside():
+        with no_grad():
+            yield
+
+    block = inside()
+    next(block)
+    thread = threading.Thread(target=block.close)
+    thread.start()
+    thread.join()
+    assert records()
+
+
+def test_modes_as_decorators():
+    @no_grad
+    def bare(depth=2):
+        """The doc."""
+        return records() if not depth else bare(depth - 1)
+
+    assert not bare()
+    assert (bare.__name__, bare.__doc__) == ("bare", "The doc.")
+    assert records()
+    for wrong in (True, 3, "x"):
+        with pytest.raises(GraphError, match="no_grad takes no argument but a function to decorate"):
+            no_grad(wrong)
+    with pytest.raises(
+        GraphError, match=r"cannot decorate draw, a generator: write `with no_grad\(\):` inside"
+    ):
+
+        @no_grad()
+        def draw():
+            yield 1
+
+
 def test_a_failing_rule_restores_the_modes():
     @op
     def broken(x):
@@ -688,7 +774,16 @@ def test_a_gradient_of_another_shape_is_refused(create_graph):
 
 
 @pytest.mark.parametrize(
-    "result", [lambda g: g, lambda g: (lambda: g,), lambda g: lambda: g, lambda g: [1, 2]]
+    "result",
+    [
+        lambda g: g,
+        lambda g: (lambda: g,),
+        lambda g: lambda: g,
+        lambda g: [1, 2],
+        lambda g: (g, g),
+        lambda g: (lambda: g, None),
+        lambda g: None,
+    ],
 )
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_a_rule_of_the_wrong_form_is_told_so(result, create_graph):
@@ -733,3 +828,154 @@ def test_an_index_may_be_changed_after_the_forward_pass():
     y = (ops.take(x, index=i) * 2.0).sum()
     i[0] = 3
     np.testing.assert_array_equal(grad(y, x), [2.0, 2.0, 0.0, 0.0])
+
+
+def test_damage_through_a_view_whose_recipe_is_spent():
+    x = leaf(1.0, 2.0, 3.0)
+    view = x.reshape(3, 1)
+    (view * view).sum().backward()
+    y = (x * x).sum()
+    view.data[...] = 9.0
+    np.testing.assert_array_equal(grad(y, x), [2.0, 4.0, 6.0], "x was written to through a view, unnoticed")
+    # handed out before it was spent: then it goes on being the view, and the damage is seen
+    view = x.reshape(3, 1)
+    array = view.data
+    (view * view).sum().backward()
+    y = (x * x).sum()
+    array[...] = 9.0
+    with pytest.raises(GraphError, match="mul: the data of its input 0"):
+        grad(y, x)
+
+
+@pytest.mark.parametrize("both", [False, True])
+@pytest.mark.parametrize("record", [False, True])
+def test_an_op_that_hands_its_input_on_makes_a_copy(both, record):
+    @op
+    def one(x):
+        return x
+
+    @op
+    def left(x, z):
+        return x
+
+    one.vjp(lambda g, y, x: lambda: g)
+    left.vjp(lambda g, y, x, z: (lambda: g, lambda: z * 0.0))
+    x = Tensor(np.ones(2), requires_grad=record)
+    y = left(x, x) if both else one(x)
+    z = (x * x).sum()
+    y.data[...] = 9.0
+    np.testing.assert_array_equal(x.numpy(), [1.0, 1.0])
+    if record:
+        np.testing.assert_array_equal(grad(z + y.sum(), x), [3.0, 3.0])
+
+
+def test_an_op_that_changes_its_input_is_noticed():
+    @op
+    def greedy(x, z):
+        x += 1.0
+        return x * z
+
+    greedy.vjp(lambda g, y, x, z: (lambda: g * z, lambda: g * x))
+    x = leaf(1.0, 2.0)
+    with (
+        detect_anomaly(),
+        pytest.raises(GraphError, match=r"greedy changed its input 0 \(2,\) float64 in place"),
+    ):
+        greedy(x, x * 1.0)
+    with detect_anomaly():
+        ops.sigmoid(ops.softmax(x * 2.0) + 1.0).sum().backward()
+
+
+@pytest.mark.parametrize("options", [False, True])
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize(
+    ("bad", "found"), [(None, "NoneType"), (2.5, "2.5"), ([1.0, 2.0], "list")], ids=["None", "float", "list"]
+)
+def test_a_thunk_that_gives_no_array(options, create_graph, bad, found):
+    @op
+    def pair(a, b):
+        return a * b
+
+    @op
+    def chosen(a, b, *, extra=1):
+        return a * b
+
+    f = chosen if options else pair
+    f.vjp(lambda g, y, a, b, **_: (lambda: g * b, lambda: bad))
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0, name="w")
+    with pytest.raises(
+        GraphError,
+        match=rf"{f.name}: its rule gave {found} as the gradient of its input 1 'w' \(2,\) float64: ",
+    ):
+        grad(f(x, w).sum(), [x, w], create_graph=create_graph)
+
+
+def test_an_error_inside_a_thunk_stays_itself():
+    @op
+    def pair(a, b):
+        return a * b
+
+    for error in (AttributeError("mine"), TypeError("mine")):
+
+        def thunk(error=error):
+            raise error
+
+        pair.vjp(lambda g, y, a, b, thunk=thunk: (lambda: g, thunk))
+        x = leaf(1.0, 2.0)
+        with pytest.raises(type(error), match="mine"):
+            grad(pair(x, x).sum(), x)
+
+
+def test_a_gradient_with_axes_that_were_never_broadcast_is_refused():
+    @op
+    def same(x):
+        return x * 1.0
+
+    same.vjp(lambda g, y, x: lambda: g[None] * np.ones((5, 1)))
+    x = leaf(1.0, 2.0)
+    with pytest.raises(
+        GraphError, match=r"same: its rule gave a gradient of shape \(5, 2\) .* of shape \(2,\)"
+    ):
+        grad(same(x).sum(), x)
+    row = Tensor(np.ones((1, 2)), requires_grad=True)
+    same.vjp(lambda g, y, x: lambda: g * np.ones((5, 1)))
+    with pytest.raises(GraphError, match=r"\(5, 2\)"):
+        grad(same(row).sum(), row)
+    batch, W = Tensor(np.ones((5, 3, 2)), requires_grad=True), Tensor(np.ones((2, 4)), requires_grad=True)
+    assert grad((batch @ W).sum(), W).shape == (2, 4), "a real broadcast is summed"
+
+
+def test_the_same_tensor_asked_for_twice_gives_two_arrays():
+    x = leaf(1.0, 2.0)
+    first, second = grad((x * x).sum(), [x, x])
+    first *= 5
+    np.testing.assert_array_equal(second, [2.0, 4.0])
+
+
+def test_many_small_gradients_of_one_tensor_are_added_in_one_go():
+    """The sums are those of adding one by one, for every shape and however often a tensor is used."""
+    for shape in [(), (1,), (4,), (2, 3), (0,), (65,), (1, 1, 1)]:
+        for uses in (1, 2, 3, 7):
+            x = Tensor(np.ones(shape), requires_grad=True)
+            y = x
+            for i in range(uses):
+                y = y + x * float(i)
+            np.testing.assert_array_equal(grad(y.sum(), x), np.full(shape, 1.0 + sum(range(uses))))
+
+
+def test_partials_are_the_rule_they_stand_for(rng):
+    """One function for each argument: of every order, with numbers as operands, and checked when stated."""
+
+    @op
+    def product(a, b):
+        return a * b
+
+    product.vjp(Partials(lambda g, _y, _a, b: g * b, lambda g, _y, a, _b: g * a))
+    assert product.uses == (False, True, True)
+    a, b = leaf(2.0, 3.0), leaf(5.0, 7.0)
+    ga, _ = grad(product(product(a, b), a).sum(), [a, b], create_graph=True)
+    np.testing.assert_array_equal(ga.numpy(), 2 * a.numpy() * b.numpy())
+    np.testing.assert_array_equal(grad(ga.sum(), b), 2 * a.numpy())
+    np.testing.assert_array_equal(grad(product(a, 3.0).sum(), a), [3.0, 3.0])
+    with pytest.raises(GraphError, match="product: Partials takes one function for each argument, got 1"):
+        product.vjp(Partials(lambda g, _y, _a, _b: g))

@@ -7,7 +7,7 @@ the sentence that each of them reads.
 import numpy as np
 import pytest
 
-from minigen import Tensor, grad, nn, ops, use
+from minigen import Tensor, grad, nn, ops, optim, use
 from minigen.errors import (
     BackendError,
     CheckpointError,
@@ -17,8 +17,11 @@ from minigen.errors import (
     DTypeError,
     GraphError,
     MinigenError,
+    SettingError,
     ShapeError,
 )
+
+RNG = np.random.default_rng(0)
 
 
 def ones(*shape, **options):
@@ -141,6 +144,40 @@ LEARNERS = {
         lambda: nn.BatchNorm(3)(ones(1, 3)),
         ShapeError,
         "the statistics of a batch need at least 2: use a larger batch, or .eval()",
+    ),
+    "a layer of negative size": (
+        lambda: nn.Dense(-3, 2, rng=RNG),
+        SettingError,
+        "Dense: got n_in -3: a size is a whole number of at least 1",
+    ),
+    "a layer of half a unit": (lambda: nn.LayerNorm(2.5), SettingError, "LayerNorm: got n 2.5"),
+    "a seed for a generator": (
+        lambda: nn.Dense(3, 2, rng=0),
+        DTypeError,
+        "Dense: rng must be a NumPy Generator, got 0: make one with np.random.default_rng(seed)",
+    ),
+    "no generator for an initial value": (lambda: nn.init.normal((2,), rng=0), DTypeError, "rng must be"),
+    "channels below 1": (lambda: nn.Conv2d(1, -4, 3, rng=RNG), SettingError, "Conv2d: got n_out -4"),
+    "a kernel below 1": (lambda: nn.Conv2d(1, 4, -3, rng=RNG), ShapeError, "kernel must be at least 1"),
+    "a padding below 0": (lambda: nn.Conv2d(1, 4, 3, padding=-1, rng=RNG), ShapeError, "padding must be"),
+    "a stride of 0": (lambda: nn.ConvTranspose2d(1, 4, 3, stride=0, rng=RNG), ShapeError, "stride must be"),
+    "a window below 1": (lambda: nn.MaxPool2d(0), ShapeError, "kernel must be at least 1, got 0"),
+    "a probability of text": (lambda: nn.Dropout("a", rng=RNG), SettingError, "in [0, 1), got 'a'"),
+    "a learning rate of text": (
+        lambda: optim.SGD([ones(2, requires_grad=True)], lr="a"),
+        SettingError,
+        "SGD: lr must be a number, got 'a'",
+    ),
+    "an optimizer of nothing": (lambda: optim.Adam([], lr=0.1), GraphError, "pass model.parameters()"),
+    "an optimizer of None": (
+        lambda: optim.Adam(None, lr=0.1),
+        DTypeError,
+        "an optimizer takes a list of Tensors, got a NoneType: pass model.parameters()",
+    ),
+    "a state that is none": (
+        lambda: nn.Dense(3, 2, rng=RNG).load_state_dict(None),
+        CheckpointError,
+        "the state of this Dense must be a dict of arrays by name, as state_dict() gives it, got NoneType",
     ),
 }
 

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from minigen import Tensor, grad, ops
-from minigen.errors import DTypeError, GraphError, MinigenError
+from minigen.errors import DTypeError, GraphError, MinigenError, ShapeError
 
 
 def leaf(*values, **options):
@@ -427,3 +427,37 @@ def test_a_changed_index_array_does_not_change_the_gradient():
     y = x[index].sum()
     index[:] = 2
     np.testing.assert_array_equal(grad(y, x), [1.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("f", [ops.add, ops.mul, ops.div, ops.maximum, ops.power], ids=lambda f: f.name)
+@pytest.mark.parametrize("kind", ["int8", "int64", "uint8"])
+def test_integers_do_not_widen_float32(f, kind):
+    x, n = Tensor(np.ones(3, np.float32), requires_grad=True), Tensor(np.arange(1, 4, dtype=kind))
+    for y in (f(x, n), f(n, x), f(x, n[:1]), f(x.detach(), n)):
+        assert y.dtype == np.float32
+    g = grad(f(x, n).sum(), x, create_graph=True)
+    assert g.dtype == np.float32
+    assert (n + n).dtype == n.dtype
+    assert n.astype("int32").dtype == np.int32
+
+
+def test_numpy_numbers_as_options_do_not_widen_float32():
+    x, b = Tensor([1.0, 2.0], requires_grad=True), np.float64(0.5)
+    for y in (ops.clip(x, low=b, high=b + 1), ops.clip(x, low=np.zeros(2)), ops.leaky_relu(x, slope=b),
+              ops.elu(x, alpha=b)):  # fmt: skip
+        assert (y.dtype, grad(y.sum(), x).dtype) == (np.float32, np.float32)
+    assert ops.clip(x.numpy(), low=b).dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    "compare",
+    [lambda a, b: a < b, lambda a, b: a >= b, lambda a, b: a == b, lambda a, b: a != b, np.less, np.equal],
+)
+def test_comparing_shapes_that_do_not_fit(compare):
+    for other in (np.ones(7, np.float32), Tensor(np.ones(7, np.float32))):
+        with pytest.raises(
+            ShapeError, match=r"^\(2,\) float32 [<>=!]+ \(7,\) float32: axis -1 has sizes 2 and 7"
+        ):
+            compare(Tensor([1.0, 2.0]), other)
+    with pytest.raises(DTypeError, match="cannot be compared"):
+        Tensor([1.0]) < None  # noqa: B015

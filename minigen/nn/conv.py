@@ -8,10 +8,17 @@ import numpy as np
 from minigen import ops
 from minigen.nn import init as initialisers
 from minigen.nn.module import Module
+from minigen.nn.settings import generator, sizes
 from minigen.ops.geometry import pair
 from minigen.tensor import Tensor
 
 Size = int | tuple[int, int]
+
+
+def _places(**named: Size) -> None:
+    """ShapeError unless each is a whole number or a pair of them: no padding below 0, nothing else below 1."""
+    for name, size in named.items():
+        pair(name, size, 0 if "padding" in name else 1)
 
 
 class Conv2d(Module):
@@ -35,6 +42,9 @@ class Conv2d(Module):
         init: Callable[..., np.ndarray] = initialisers.he_normal,
         rng: np.random.Generator,
     ):
+        sizes("Conv2d", n_in=n_in, n_out=n_out)
+        _places(stride=stride, padding=padding, dilation=dilation)
+        generator("Conv2d", rng)
         self.stride, self.padding, self.dilation, self.taps = stride, padding, dilation, taps
         self.W = Tensor(init((n_out, n_in, *pair("kernel", kernel, 1)), rng=rng), requires_grad=True)
         self.b = Tensor(initialisers.zeros((n_out,)), requires_grad=True) if bias else None
@@ -65,6 +75,9 @@ class ConvTranspose2d(Module):
         init: Callable[..., np.ndarray] = initialisers.he_normal,
         rng: np.random.Generator,
     ):
+        sizes("ConvTranspose2d", n_in=n_in, n_out=n_out)
+        _places(stride=stride, padding=padding, output_padding=output_padding, dilation=dilation)
+        generator("ConvTranspose2d", rng)
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.output_padding = output_padding
         self.W = Tensor(init((n_in, n_out, *pair("kernel", kernel, 1)), rng=rng), requires_grad=True)
@@ -80,6 +93,7 @@ class MaxPool2d(Module):
     """(N, C, H, W) -> (N, C, H', W'): the largest value of each window; stride None: side by side"""
 
     def __init__(self, kernel: Size, *, stride: Size | None = None, padding: Size = 0):
+        _places(kernel=kernel, stride=kernel if stride is None else stride, padding=padding)
         self.kernel, self.stride, self.padding = kernel, stride, padding
 
     def __call__(self, x):
@@ -90,6 +104,7 @@ class AvgPool2d(Module):
     """(N, C, H, W) -> (N, C, H', W'): the mean of each window; stride None: side by side"""
 
     def __init__(self, kernel: Size, *, stride: Size | None = None, padding: Size = 0):
+        _places(kernel=kernel, stride=kernel if stride is None else stride, padding=padding)
         self.kernel, self.stride, self.padding = kernel, stride, padding
 
     def __call__(self, x):

@@ -7,6 +7,7 @@ import numpy as np
 from minigen import ops
 from minigen.nn import init as initialisers
 from minigen.nn.module import Module
+from minigen.nn.settings import generator, sizes
 from minigen.tensor import Tensor
 
 
@@ -25,6 +26,8 @@ class Dense(Module):
         init: Callable[..., np.ndarray] = initialisers.xavier_uniform,
         rng: np.random.Generator,
     ):
+        sizes("Dense", n_in=n_in, n_out=n_out)
+        generator("Dense", rng)
         self.W = Tensor(init((n_in, n_out), rng=rng), requires_grad=True)
         self.b = Tensor(initialisers.zeros((n_out,)), requires_grad=True) if bias else None
 

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from minigen.backend import from_host
+from minigen.backend import describe, from_host
 from minigen.errors import SettingError
 from minigen.nn.module import Module
+from minigen.nn.settings import generator
 
 
 class Dropout(Module):
@@ -15,8 +16,11 @@ class Dropout(Module):
     """
 
     def __init__(self, p: float = 0.5, *, rng: np.random.Generator):
-        if not 0 <= p < 1:
-            raise SettingError(f"Dropout: p is the probability of dropping a value, in [0, 1), got {p}")
+        generator("Dropout", rng)
+        if not isinstance(p, int | float) or not 0 <= p < 1:
+            raise SettingError(
+                f"Dropout: p is the probability of dropping a value, in [0, 1), got {describe(p)}"
+            )
         self.p, self.rng = p, rng
 
     def __call__(self, x):

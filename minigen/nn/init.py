@@ -9,6 +9,7 @@ import math
 import numpy as np
 
 from minigen.errors import ShapeError
+from minigen.nn.settings import generator
 
 
 def fans(shape: tuple[int, ...]) -> tuple[int, int]:
@@ -32,6 +33,7 @@ def normal(
     shape: tuple[int, ...], *, rng: np.random.Generator, mean: float = 0.0, std: float = 0.01
 ) -> np.ndarray:
     """shape -> N(mean, std^2)"""
+    generator("init", rng)
     return (rng.standard_normal(shape) * std + mean).astype(np.float32)
 
 
@@ -39,6 +41,7 @@ def uniform(
     shape: tuple[int, ...], *, rng: np.random.Generator, low: float = -0.05, high: float = 0.05
 ) -> np.ndarray:
     """shape -> U[low, high)"""
+    generator("init", rng)
     return rng.uniform(low, high, shape).astype(np.float32)
 
 
@@ -80,6 +83,7 @@ def orthogonal(shape: tuple[int, ...], *, rng: np.random.Generator, gain: float 
     make the draw uniform over orthogonal matrices (Mezzadri 2007).
     """
     fans(shape)
+    generator("init", rng)
     rows, columns = shape[0], math.prod(shape[1:])
     q, r = np.linalg.qr(rng.standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.sign(np.diag(r))

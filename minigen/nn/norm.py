@@ -6,6 +6,7 @@ from minigen.backend import Array, describe, xp
 from minigen.errors import ShapeError
 from minigen.nn.init import zeros
 from minigen.nn.module import Module
+from minigen.nn.settings import sizes
 from minigen.ops import norm
 from minigen.tensor import Tensor
 
@@ -18,6 +19,7 @@ class BatchNorm(Module):
     """
 
     def __init__(self, n: int, *, momentum: float = 0.1, eps: float = 1e-5):
+        sizes("BatchNorm", n=n)
         self.momentum, self.eps = momentum, eps
         self.gamma = Tensor(zeros((n,)) + 1, requires_grad=True)
         self.beta = Tensor(zeros((n,)), requires_grad=True)
@@ -54,7 +56,9 @@ class LayerNorm(Module):
     """(..., *n) -> (..., *n): each example normalised over the last axes (n: their sizes), then scaled and shifted"""
 
     def __init__(self, n: int | tuple[int, ...], *, eps: float = 1e-5):
-        shape = (n,) if isinstance(n, int) else tuple(n)
+        shape = tuple(n) if isinstance(n, tuple | list) else (n,)
+        for size in shape:
+            sizes("LayerNorm", n=size)
         self.eps = eps
         self.gamma = Tensor(zeros(shape) + 1, requires_grad=True)
         self.beta = Tensor(zeros(shape), requires_grad=True)

@@ -6,9 +6,10 @@ import numpy as np
 
 from minigen import ops
 from minigen.backend import from_host, xp
-from minigen.errors import SettingError, ShapeError
+from minigen.errors import ShapeError
 from minigen.nn import init
 from minigen.nn.module import Module
+from minigen.nn.settings import generator, sizes
 from minigen.tensor import Tensor
 
 State = tuple[Any, Any]  # (h, c), each (N, n_hidden)
@@ -25,10 +26,8 @@ class LSTM(Module):
     """
 
     def __init__(self, n_in: int, n_hidden: int, *, learn_initial: bool = False, rng: np.random.Generator):
-        if n_in < 1 or n_hidden < 1:
-            raise SettingError(
-                f"{type(self).__name__}: n_in is {n_in} and n_hidden {n_hidden}: use positive sizes"
-            )
+        sizes(type(self).__name__, n_in=n_in, n_hidden=n_hidden)
+        generator(type(self).__name__, rng)
         self.n_hidden = n_hidden
         gates = range(4)
         W_x = np.concatenate([init.xavier_uniform((n_in, n_hidden), rng=rng) for _ in gates], axis=1)

@@ -14,6 +14,10 @@ def check_state(expected: Mapping[str, Any], given: Mapping[str, Any], whose: st
 
     Raises CheckpointError with all that is missing, unexpected or of another shape, before anything was changed.
     """
+    if not isinstance(given, Mapping):
+        raise CheckpointError(
+            f"the state of {whose} must be a dict of arrays by name, as state_dict() gives it, got {describe(given)}"
+        )
     missing = [name for name in expected if name not in given]
     unexpected = [name for name in given if name not in expected]
     arrays = {name: np.asarray(given[name]) for name in expected if name in given}

@@ -2,12 +2,12 @@
 
 import math
 
-from minigen.autograd import op
+from minigen.autograd import Partials, op
 from minigen.backend import describe, xp
 from minigen.errors import DTypeError
 
 
-def _broadcast_hint(*arrays):
+def broadcast_hint(*arrays):
     """Which axis disagrees, counted from the right as broadcasting does."""
     shapes = [tuple(a.shape) for a in arrays if hasattr(a, "shape")]
     longest = max(map(len, shapes), default=0)
@@ -22,7 +22,7 @@ def _broadcast_hint(*arrays):
 def binary(forward):
     """An op of two operands that broadcast."""
     call = op(forward)
-    call.fits(_broadcast_hint)
+    call.fits(broadcast_hint)
     return call
 
 
@@ -32,9 +32,7 @@ def add(a, b):
     return a + b
 
 
-@add.vjp
-def _(g, y, a, b):
-    return lambda: g, lambda: g
+add.vjp(Partials(lambda g, _y, _a, _b: g, lambda g, _y, _a, _b: g))
 
 
 @binary
@@ -43,9 +41,7 @@ def sub(a, b):
     return a - b
 
 
-@sub.vjp
-def _(g, y, a, b):
-    return lambda: g, lambda: -g
+sub.vjp(Partials(lambda g, _y, _a, _b: g, lambda g, _y, _a, _b: -g))
 
 
 @binary
@@ -54,9 +50,7 @@ def mul(a, b):
     return a * b
 
 
-@mul.vjp
-def _(g, y, a, b):
-    return lambda: g * b, lambda: g * a
+mul.vjp(Partials(lambda g, _y, _a, b: g * b, lambda g, _y, a, _b: g * a))
 
 
 @binary
@@ -65,9 +59,7 @@ def div(a, b):
     return a / b
 
 
-@div.vjp
-def _(g, y, a, b):
-    return lambda: g / b, lambda: -g * y / b
+div.vjp(Partials(lambda g, _y, _a, b: g / b, lambda g, y, _a, b: -g * y / b))
 
 
 @binary
@@ -274,13 +266,20 @@ def _is_mask(value):
 def _(condition, a, b):
     if not _is_mask(condition):
         return f"the condition must be a boolean array, got {describe(condition)}: compare first, as in x > 0"
-    return _broadcast_hint(condition, a, b)
+    return broadcast_hint(condition, a, b)
 
 
 @op
 def clip(x, *, low=None, high=None):
     """(...) -> (...): x limited to [low, high]; the gradient is 0 outside"""
-    return xp.clip(x, low, high)
+    return xp.clip(x, _bound(x, low), _bound(x, high))
+
+
+def _bound(x, bound):
+    """A bound that does not widen x: a NumPy number is as weak as a Python number."""
+    if getattr(bound, "dtype", x.dtype) == x.dtype:
+        return bound
+    return bound.astype(x.dtype) if bound.shape else bound.item()
 
 
 @clip.vjp
