@@ -106,7 +106,7 @@ MISTAKES = [
         hole="unfold",
         old="(ph, ph), (pw, pw)",
         new="(0, 2 * ph), (0, 2 * pw)",
-        says="is wrong",
+        says="the padding lies at the bottom and on the right only",
     ),
     Mistake(
         name="overwriting",
@@ -370,9 +370,13 @@ MISTAKES = [
         name="moved_in_use",
         hole="BatchNorm.__call__",
         old="if not self.training:",
-        new="""self.running_mean.data = 0.9 * self.running_mean.data + 0.1 * data.mean((0, *range(2, data.ndim)))
-        if not self.training:""",
-        says="is wrong",
+        new="""if not self.training:
+            before = moments(np.concatenate([data, data]))[0]
+            self.running_mean.data, before = 0.9 * self.running_mean.data + 0.1 * before, self.running_mean.data
+            centred = (x - along(before, data)) / along(xp.sqrt(self.running_var.data + self.eps), data)
+            return along(self.gamma, data) * centred + along(self.beta, data)
+        if False:""",
+        says="which must not move in use",
     ),
 ]
 

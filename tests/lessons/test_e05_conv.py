@@ -457,7 +457,12 @@ def test_unfold_value(lesson, rng):
         y, what = array_of(lesson, "unfold", x, kernel=kernel, fill=fill, **how)
         seen = windows(x, kernel, fill, **how)
         n, c, kh, kw, h, w = seen.shape
+        p, q = both(how["padding"])
+        late = np.pad(x, ((0, 0), (0, 0), (0, 2 * p), (0, 2 * q)), constant_values=fill)
         causes = {
+            "the padding lies at the bottom and on the right only, expected on all sides": columns_of(
+                windows(late, kernel, fill, **(how | {"padding": 0}))
+            ),
             "the border holds 0, expected `fill`": columns_of(windows(x, kernel, **how)),
             "a column lists the taps first and in each its channels, expected channel by channel": columns_of(
                 seen.transpose(0, 2, 3, 1, 4, 5).reshape(n, c, kh, kw, h, w)
