@@ -58,7 +58,12 @@ def fused(forward: Callable[..., Any]) -> Op:
 
 
 def _takes_two(forward: Callable[..., Any]) -> bool:
-    code = forward.__code__
+    code = getattr(forward, "__code__", None)
+    if code is None:
+        raise GraphError(
+            f"@op takes a Python function, got {type(forward).__name__} {getattr(forward, '__name__', '')}: "
+            "write def f(x): return ..."
+        )
     options = code.co_kwonlyargcount or code.co_flags & inspect.CO_VARKEYWORDS
     return code.co_argcount == 2 and not options and not is_variadic(code)
 

@@ -83,6 +83,7 @@ FORGERIES = {
     "import error": (wrong("return x", "import nothing_here"), 1, "cannot be imported: ModuleNotFoundError"),
     "recursion": (wrong("return double(x)"), 1, "RecursionError"),
     "returns nothing": (wrong("pass"), 1, "raised by the check on what your code returned"),
+    "given code fails": (wrong("return helper(str(x))"), 1, "TypeError"),
     "its own error": (wrong("return x @ np.ones(99)"), 1, "ValueError"),
     "missing": (SOLVED.replace("def double", "def doubled"), 1, "not in the file any more"),
 }
@@ -164,6 +165,12 @@ def test_an_exception_names_the_learners_own_line(verdicts):
     (hole,) = verdicts["its own error"].holes
     source = FORGERIES["its own error"][0].splitlines()
     assert hole.source == "return x @ np.ones(99)" == source[hole.line - 1].strip()
+
+
+def test_the_line_shown_is_the_holes_and_not_that_of_code_that_was_given(verdicts):
+    """`helper`, which the file came with, raises: the line of `double` that called it is the one to look at."""
+    (hole,) = verdicts["given code fails"].holes
+    assert hole.source == "return helper(str(x))"
 
 
 def test_only_started_holes_are_run_each_beside_the_reference(toy):

@@ -137,9 +137,13 @@ class Judge:
         error = error.error if isinstance(error, ImportFailure) else error
         frames = traceback.extract_tb(error.__traceback__)
         mine = [frame for frame in frames if frame.filename == self.variant["filename"]]
+        first, last = self.variant["lines"]
+        inside = [frame for frame in mine if first <= (frame.lineno or 0) <= last]
+        shown = (inside or mine)[-1:]  # rather a line of the hole than one of the code that was given
         asserted = isinstance(error, AssertionError) or type(error).__name__ == "Failed"
         said = _text(error)
-        if asserted and said and frames[-1:] != mine[-1:]:
+        raised_again = error.__context__ is not None  # by a check that says what the learner's error means
+        if asserted and said and (frames[-1:] != mine[-1:] or raised_again):
             message = said
         elif asserted and not said and frames:
             message = f"this does not hold: {frames[-1].line}"
@@ -150,7 +154,7 @@ class Judge:
         elif not mine and not asserted:
             message += " (raised by the check on what your code returned: does it return the right thing?)"
         outcome = "memory" if isinstance(error, MemoryError) else "failed"
-        return {"outcome": outcome, "message": message[:LONGEST], "line": mine[-1].lineno if mine else None}
+        return {"outcome": outcome, "message": message[:LONGEST], "line": shown[0].lineno if shown else None}
 
 
 class ImportFailure(Exception):

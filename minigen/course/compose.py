@@ -65,6 +65,11 @@ class Draft:
             return "started" if hole in _assigned(self.tree) else "missing"
         return "not started" if _bare(mine) == _bare(_stub(self.lesson)[hole]) else "started"
 
+    def lines(self, hole: str) -> tuple[int, int]:
+        """The first and the last line of the learner's version of a hole; (0, 0) if there is none."""
+        mine = dict(functions(self.tree)).get(hole)
+        return (mine.lineno, mine.end_lineno or mine.lineno) if mine else (0, 0)
+
     @functools.cached_property
     def states(self) -> dict[str, str]:
         return {hole.name: self.state(hole.name) for hole in self.lesson.holes}

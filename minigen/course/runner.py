@@ -39,6 +39,7 @@ class Variant:
     code: CodeType
     path: Path
     checks: tuple[Check, ...]
+    lines: tuple[int, int] = (0, 0)  # where in the learner's file the hole is: its line is the one to show
 
 
 @dataclass
@@ -185,6 +186,7 @@ def _packed(variant: Variant, lesson: Lesson) -> dict[str, Any]:
         "id": variant.id,
         "module": f"exercises.{lesson.name}",
         "filename": str(variant.path),
+        "lines": list(variant.lines),
         "code": base64.b64encode(marshal.dumps(variant.code)).decode(),
         "checks": [check.function for check in variant.checks],
     }

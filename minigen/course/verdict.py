@@ -146,11 +146,12 @@ def _prepare(
     """
     own = tuple(check for check in checks if check.hole == hole)
     tree = draft.compose(hole)
-    first[name] = Variant(name, draft.compiled(tree), draft.path, own)
+    lines = draft.lines(hole)
+    first[name] = Variant(name, draft.compiled(tree), draft.path, own, lines)
     if set(draft.states.values()) == {"started"}:
         whole = draft.compose(*draft.states)
         if not same(tree, whole):
-            second[name] = Variant(name, draft.compiled(whole), draft.path, own)
+            second[name] = Variant(name, draft.compiled(whole), draft.path, own, lines)
 
 
 def _passed(outcomes: Sequence[Outcome]) -> bool:
