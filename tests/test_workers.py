@@ -6,7 +6,8 @@ import threading
 import numpy as np
 import pytest
 
-from minigen import blas, workers
+from minigen import Tensor, blas, grad, ops, workers
+from minigen.ops import linalg
 
 
 def test_every_task_is_done_once():
@@ -88,6 +89,26 @@ def test_axpby_is_what_it_says(rng, monkeypatch, dtype, found):
     row = np.ones((3, 5), dtype)[:, 2]  # not one stretch of memory
     blas.axpby(2.0, row.copy(), 1.0, row, np.empty_like(row))
     assert (row == 3).all()
+
+
+@pytest.mark.parametrize("shape", [(37, 5), (2, 19, 5)])
+def test_shared_products_are_what_one_thread_computes(rng, monkeypatch, shape):
+    """Dense layers forwards and backwards: rows of the result to each worker, uneven ones too."""
+    x, W, b, g = (rng.standard_normal(s) for s in (shape, (5, 40), 40, (*shape[:-1], 40)))
+
+    def results():
+        leaves = [Tensor(a, requires_grad=True) for a in (x, W, b)]
+        y = ops.linear(*leaves)
+        return [y.numpy(), *grad(y, leaves, seed=g)]
+
+    alone = results()
+    monkeypatch.setattr(linalg, "SHARED_FROM", 0)
+    monkeypatch.setattr(linalg, "LEAST_ROWS", 1)
+    with workers.using(2), blas.one_thread():
+        assert blas.threads() in (1, None)
+        shared = results()
+    for a, b in zip(alone, shared, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

@@ -92,9 +92,8 @@ def _(x, W, b):
 
 # On raw arrays
 
-SHARED_FROM = (
-    1 << 24
-)  # multiplications and additions of a product that is worth handing a part of to a worker
+SHARED_FROM = 1 << 24  # operations of a product that is worth handing a part of to a worker
+LEAST_ROWS = 16  # of the result for each worker: fewer leave a product too thin to be fast
 
 
 def product(a, b):
@@ -124,13 +123,9 @@ def affine(x, W, b):
 
 def _is_shared(a, b):
     return (
-        a.ndim == 2
-        and b.ndim == 2
+        getattr(a, "ndim", 0) == getattr(b, "ndim", 0) == 2
         and 2 * a.size * b.shape[1] > SHARED_FROM
         and a.shape[0] >= 2 * LEAST_ROWS
         and active().name == "numpy"
         and workers.have_the_cores()
     )
-
-
-LEAST_ROWS = 16  # of the result for each worker: fewer leave a product too thin to be fast

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable
+from numbers import Real
 
 from minigen.backend import Array, xp
 from minigen.blas import axpby
@@ -12,8 +13,8 @@ from minigen.tensor import Tensor
 
 def _fraction(**settings: float) -> None:
     for name, value in settings.items():
-        if not 0 <= value < 1:
-            raise SettingError(f"{name} must lie in [0, 1), got {value}")
+        if not isinstance(value, Real) or not 0 <= value < 1:
+            raise SettingError(f"{name} must be a number in [0, 1), got {value!r}")
 
 
 class SGD(Optimizer):
