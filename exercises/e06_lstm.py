@@ -34,6 +34,7 @@ from minigen.errors import ShapeError
 from minigen.nn import Dense, Module, cross_entropy, detach, squared_error
 from minigen.nn.init import orthogonal, xavier_uniform
 from minigen.optim import Adam
+from minigen.optim.schedules import cosine
 
 # The plain recurrent network
 
@@ -314,10 +315,14 @@ def bits_lost(logits, target):
     return ops.mean(ops.bce_with_logits(logits, target))
 
 
-def fit(model, batches, loss, *, lr, max_norm=1.0):
-    """a Reader, (x, target) for each step, loss -> [float, ...]: trained on what it says after the last step"""
-    optimizer, losses = Adam(model.parameters(), lr=lr), []
-    for x, target in batches:
+def fit(model, batches, steps, loss, *, lr, max_norm=1.0):
+    """a Reader, (x, target) for each of `steps` steps, loss -> [float, ...]: trained on what it says at the end
+
+    The learning rate falls to zero along half a cosine, so that the last few batches do not decide.
+    """
+    optimizer, factor, losses = Adam(model.parameters(), lr=lr), cosine(steps), []
+    for step, (x, target) in enumerate(batches):
+        optimizer.lr = lr * factor(step)
         value = loss(model.last(x), target)
         grads = grad(value, optimizer.params)
         clip_grad_norm(grads, max_norm)
@@ -330,7 +335,8 @@ def learn_to_add(kind, *, T=50, steps=1000, n_hidden=32, seed=0):
     """RNN or LSTM -> (the trained Reader, its loss at each step): fresh sequences at every step"""
     rng = np.random.default_rng(seed)
     model = Reader(kind(2, n_hidden, rng=rng), n_hidden, 1, rng=rng)
-    return model, fit(model, (adding_problem(50, T, rng) for _ in range(steps)), squared_error, lr=1e-2)
+    problems = (adding_problem(50, T, rng) for _ in range(steps))
+    return model, fit(model, problems, steps, squared_error, lr=1e-2)
 
 
 def learn_to_echo(length, *, delay=5, streams=30, n_hidden=24, seed=0):
@@ -348,9 +354,10 @@ def learn_digits(kind, train, test, *, epochs=4, n_hidden=64, seed=0):
     """RNN or LSTM, (images, labels) twice -> the share of test images that it misnames after its 28 rows"""
     rng = np.random.default_rng(seed)
     model = Reader(kind(28, n_hidden, rng=rng), n_hidden, 10, rng=rng)
-    (images, labels), orders = train, (rng.permutation(len(train[1])) for _ in range(epochs))
-    parts = (part for order in orders for part in np.array_split(order, len(order) // 50))
-    fit(model, ((rows(images[part]), labels[part]) for part in parts), cross_entropy, lr=3e-3)
+    (images, labels), orders = train, [rng.permutation(len(train[1])) for _ in range(epochs)]
+    parts = [part for order in orders for part in np.array_split(order, max(1, len(order) // 50))]
+    batches = ((rows(images[part]), labels[part]) for part in parts)
+    fit(model, batches, len(parts), cross_entropy, lr=5e-3)
     with no_grad():
         return float((model.last(rows(test[0])).argmax(axis=1) != test[1]).mean())
 
@@ -402,8 +409,8 @@ def main(folder="runs/e06", dataset="mnist-small"):
         print(
             f"gradient norm 1, 10, 99 steps back: {name}: {', '.join(f'{norms[k]:.0e}' for k in (1, 10, 99))}"
         )
-    x, target = adding_problem(200, 50, np.random.default_rng(1))
-    print(pictures.gates(x, target, *look_inside(layer, x), folder / "e06_gates.png"))
+    x, _ = adding_problem(200, 50, np.random.default_rng(1))
+    print(pictures.gates(x, *look_inside(layer, x), folder / "e06_gates.png"))
     print(pictures.distance(far, folder / "e06_distance.png"))
     print(pictures.adding(losses, folder / "e06_adding.png"))
 
@@ -412,4 +419,4 @@ if __name__ == "__main__":
     main(*sys.argv[1:])
 
 
-# untouched stub e89d7f716bde
+# untouched stub ab6ba2ddcafc

@@ -10,15 +10,15 @@ from minigen.plot import COLOURS, DPI, INK, SOFT, STYLE
 BLUE, RED, GREEN = COLOURS[:3]
 
 
-def gates(x, target, cs, gates, path):
-    """(T, N, 2), (N, 1), (T, N, h), (T, N, 4, h) -> path: the gates of an LSTM on the first of N adding problems
+def gates(x, cs, gates, path):
+    """(T, N, 2), (T, N, h), (T, N, 4, h) -> path: the gates of an LSTM on the first of N adding problems
 
-    At the top the input; below it all input gates, those first that open most at a mark; at the bottom the unit whose
-    cell follows the answer best, over all N.
+    At the top the input; below it all input gates, those first that open most at a mark; at the bottom a unit whose
+    input gate opens at the marks and whose forget gate stays open, on average over the N.
     """
     marked = x[:, :, 1] == 1  # (T, N)
     opening = gates[marked][:, 0].mean(axis=0) - gates[~marked][:, 0].mean(axis=0)  # (h,)
-    unit = np.argmax([abs(np.corrcoef(c, target[:, 0])[0, 1]) for c in cs[-1].T])
+    unit = np.argmax(opening * gates[:, :, 1].mean(axis=(0, 1)) ** 20)  # keeps for twenty steps and more
     steps = np.arange(1, len(x) + 1)
     with _figure(path, (7.6, 5.4), (3, 1)) as (top, middle, bottom):
         top.bar(steps, x[:, 0, 0], color=np.where(marked[:, 0], RED, "#c9c9c9"))
@@ -33,7 +33,7 @@ def gates(x, target, cs, gates, path):
             bottom.plot(steps, values, color=colour, label=name)
         for step in steps[marked[:, 0]]:
             bottom.axvline(step, color=RED, lw=0.8, ls=(0, (4, 3)))
-        bottom.set(xlabel="step t", title="The unit whose cell follows the answer best")
+        bottom.set(xlabel="step t", title="A unit that listens at the marks and keeps what it heard")
         bottom.legend(loc="upper left", bbox_to_anchor=(1, 1))
     return Path(path)
 

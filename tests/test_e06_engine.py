@@ -140,7 +140,7 @@ def test_the_run_and_its_pictures(tmp_path, monkeypatch, capsys):
     small = {
         "learn_to_add": {"steps": 25, "T": 6},
         "learn_to_echo": {"streams": 1},
-        "learn_digits": {"epochs": 0},
+        "learn_digits": {"epochs": 1, "n_hidden": 4},
     }
     for name, settings in small.items():
         full = getattr(lesson, name)
