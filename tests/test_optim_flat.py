@@ -41,8 +41,8 @@ def test_blocks_of_any_size_give_the_same_weights(rng, monkeypatch, block):
     params = parameters(rng)
     grads = [gradients(rng, params) for _ in range(3)]
     weights = []
-    for size in (flat.ALONE, block):
-        monkeypatch.setattr(flat, "ALONE", size)
+    for size in (flat.BLOCK, block):
+        monkeypatch.setattr(flat, "BLOCK", size)
         copies = [Tensor(p.numpy(), requires_grad=True) for p in params]
         opt = Adam(copies)
         for g in grads:

@@ -46,7 +46,7 @@ class Flat:
         self.w = xp.empty(self.starts[-1], dtype)
         self.state = [xp.zeros(self.starts[-1], dtype) for _ in state]
         self.views = [self._view(self.w, i) for i in range(len(params))]
-        self._plans: dict[tuple[int, int, int], list[Block]] = {}
+        self._plans: dict[tuple[int, int], list[Block]] = {}
         self.gather()
 
     def _view(self, flat: Array, i: int) -> Array:
@@ -70,14 +70,13 @@ class Flat:
             p._data = view
             p._print = None  # what was handed out before is another array now
 
-    def blocks(self, first: int, last: int, shared: bool) -> list[Block]:
-        """The blocks that cover parameters first..last-1; smaller ones if workers are to share them."""
-        size = BLOCK if shared else ALONE
-        if active().name != "numpy":
-            size = max(1, self.starts[-1])  # a launch costs more than a miss
-        if (first, last, size) not in self._plans:
-            self._plans[first, last, size] = self._plan(first, last, size)
-        return self._plans[first, last, size]
+    def blocks(self, first: int, last: int) -> list[Block]:
+        """The blocks that cover parameters first..last-1."""
+        if (first, last) not in self._plans:
+            # on a device a launch costs more than a miss
+            size = BLOCK if active().name == "numpy" else max(1, self.starts[-1])
+            self._plans[first, last] = self._plan(first, last, size)
+        return self._plans[first, last]
 
     def _plan(self, first: int, last: int, size: int) -> list[Block]:
         blocks = []

@@ -94,7 +94,7 @@ class Optimizer:
         own = self.update.__module__.startswith("minigen.")
         lend = own and self.leaves_gradient and not self.weight_decay
         shared = own and workers.have_the_cores() and flat.starts[last] - flat.starts[first] >= SHARED_FROM
-        blocks = flat.blocks(first, last, shared)
+        blocks = flat.blocks(first, last)
 
         def some(start: int, stop: int) -> None:
             for block in blocks[start:stop]:
