@@ -6,7 +6,7 @@ that are used again and again.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -69,32 +69,33 @@ def blocks(taps: tuple[Pair, ...], step: Pair, start: Pair) -> tuple[Block, ...]
 
 
 def chunks(
-    x: np.ndarray, window: Window, first: int, last: int, dtype: Any, width: int
+    x: np.ndarray, window: Window, ranges: Iterable[Pair], dtype: Any, width: int
 ) -> Iterator[tuple[tuple[slice, slice], np.ndarray]]:
-    """Images first..last of x (N, C, H, W) -> ((images, rows), columns): the result's places, a chunk at a time.
+    """Images of x (N, C, H, W) -> ((images, rows), columns): the result's places, a chunk at a time.
 
-    columns: (places, taps * channels), in a buffer that the next chunk overwrites. width: columns of the product.
+    ranges: (first, last) of images, taken when they are needed. columns: (places, taps * channels), in a buffer that
+    the next chunk overwrites. width: columns of the product.
     """
     maps, c = x.transpose(0, 2, 3, 1), x.shape[1]
     row_bytes = window.size[1] * (window.taps * c + width) * np.dtype(dtype).itemsize
     fit = max(1, CHUNK_BYTES // max(1, row_bytes))  # rows of the result
-    images = _even(last - first, max(1, fit // window.size[0]))
-    if _is_identity(window, maps) and maps.dtype == dtype and maps[first:last].flags.c_contiguous:
-        for n in range(first, last, images):  # 1x1 kernels: the maps are the columns
-            part = slice(n, min(n + images, last))
-            yield (part, slice(0, window.size[0])), maps[part].reshape(-1, c)
-        return
-    rows = _even(window.size[0], fit) if images == 1 else window.size[0]
+    as_it_is = _is_identity(window, maps) and maps.dtype == dtype  # 1x1 kernels: the maps are the columns
     sheet: Sheet | None = None
-    for n in range(first, last, images):
-        stop = min(n + images, last)
-        if sheet is None or sheet.inside.shape[0] != stop - n:
-            sheet = Sheet(maps[n:stop], window, rows, dtype)
-        np.copyto(sheet.inside, maps[n:stop])
-        for piece, columns, copies in sheet.pieces:
-            for target, seen in copies:
-                np.copyto(target, seen)
-            yield (slice(n, stop), piece), columns
+    for first, last in ranges:
+        images = _even(last - first, max(1, fit // window.size[0]))
+        for n in range(first, last, images):
+            part = slice(n, min(n + images, last))
+            if as_it_is and maps[part].flags.c_contiguous:
+                yield (part, slice(0, window.size[0])), maps[part].reshape(-1, c)
+                continue
+            if sheet is None or sheet.inside.shape[0] != part.stop - n:
+                rows = _even(window.size[0], fit) if images == 1 else window.size[0]
+                sheet = Sheet(maps[part], window, rows, dtype)
+            np.copyto(sheet.inside, maps[part])
+            for piece, columns, copies in sheet.pieces:
+                for target, seen in copies:
+                    np.copyto(target, seen)
+                yield (part, piece), columns
 
 
 def _even(n: int, most: int) -> int:

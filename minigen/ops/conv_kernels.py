@@ -4,10 +4,11 @@ Three things make them fast, besides columns that stay in cache (minigen.ops.con
 
 - Channels last. A row of the kernel is then one stretch of memory, and columns are copied in a few long moves. Maps
   stay so in memory from layer to layer; what callers see is their (N, C, H, W) view.
-- Workers (minigen.workers) take a share of the batch each.
+- Workers (minigen.workers) work on one part of the batch after the other, whoever is free on the next.
 - A transposed convolution is several ordinary ones side by side: minigen.ops.conv_phases.
 """
 
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -15,10 +16,11 @@ import numpy as np
 
 from minigen import workers
 from minigen.ops.conv_columns import FEW_CHANNELS, Window, blocks, chunks, product, rows_of
-from minigen.ops.conv_phases import fill_by_phases, fold
+from minigen.ops.conv_phases import Work, fill_by_phases, fold
 from minigen.ops.geometry import Geometry, Pair
 
 WORTH_SHARING = 1 << 22  # multiplications; below, waking another thread costs more than it saves
+RANGES = 4  # of images for each worker: a worker that starts late, or is held up, does fewer of them
 
 
 def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -> np.ndarray:
@@ -27,8 +29,8 @@ def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -
     window, matrix, bias = _forward_window(geo, size), _matrix(w, geo.taps, dtype), _line(b, size[1], dtype)
     y = np.empty((len(x), *size, f), dtype)
 
-    def work(first: int, last: int) -> None:
-        for part, columns in chunks(x, window, first, last, dtype, f):
+    def work(ranges: Iterable[Pair]) -> None:
+        for part, columns in chunks(x, window, ranges, dtype, f):
             out = y[part]
             product(columns, matrix, out=out.reshape(-1, f))
             if bias is not None:
@@ -45,12 +47,18 @@ def weight(x: np.ndarray, g: np.ndarray, geo: Geometry) -> np.ndarray:
     window, rows = _forward_window(geo, g.shape[2:]), len(geo.taps) * c
     sums: dict[
         int, np.ndarray
-    ] = {}  # of each worker, added in their order: the same count gives the same bits
+    ] = {}  # of each range, added in their order: the same ranges give the same bits
 
-    def work(first: int, last: int) -> None:
-        total = sums[first] = np.zeros((rows, f), dtype)
-        product = np.empty((rows, f), dtype)
-        for part, columns in chunks(x, window, first, last, dtype, f):
+    def work(ranges: Iterable[Pair]) -> None:
+        product, total = np.empty((rows, f), dtype), np.empty(0)
+
+        def begun() -> Iterator[Pair]:
+            nonlocal total
+            for first, last in ranges:
+                total = sums[first] = np.zeros((rows, f), dtype)
+                yield first, last
+
+        for part, columns in chunks(x, window, begun(), dtype, f):
             np.matmul(columns.T, rows_of(g, part, dtype), out=product)
             np.add(total, product, out=total)
 
@@ -69,12 +77,21 @@ def transposed(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry
     c, dtype = w.shape[1], np.result_type(g, w)
     x = np.empty((len(g), *size, c), dtype)
     fill = fold if c <= FEW_CHANNELS else fill_by_phases
-    _share(len(g), g.size * len(geo.taps) * c, fill(x, g, w.astype(dtype, copy=False), b, geo))
+    _share(len(g), g.size * len(geo.taps) * c, *fill(x, g, w.astype(dtype, copy=False), b, geo))
     return x.transpose(0, 3, 1, 2)
 
 
-def _share(n: int, multiplications: int, work: Any) -> None:
-    workers.share(n, work, workers.count() if multiplications > WORTH_SHARING else 1)
+def _share(n: int, multiplications: int, *works: Work) -> None:
+    """Do each of `works` for all n images: alone, or every worker with ranges of them, as long as there are any."""
+    parts = workers.count() if multiplications > WORTH_SHARING else 1
+    ranges = workers.split(n, RANGES * parts) if parts > 1 else [(0, n)]
+    left = [iter(ranges) for _ in works]  # the interpreter gives each range to one worker only
+
+    def task() -> None:
+        for work, mine in zip(works, left, strict=True):
+            work(mine)
+
+    workers.run([task] * parts)
 
 
 @lru_cache(maxsize=1024)

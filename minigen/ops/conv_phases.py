@@ -9,8 +9,8 @@ few channels, where a phase's product would be only a few columns wide.
 """
 
 import math
-from collections.abc import Callable
-from functools import lru_cache
+from collections.abc import Callable, Iterable
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ from minigen.ops import conv_columns
 from minigen.ops.conv_columns import Window, blocks, chunks, product, rows_of
 from minigen.ops.geometry import Geometry, Pair
 
-Work = Callable[[int, int], None]  # fills images first..last
+Work = Callable[[Iterable[Pair]], None]  # does ranges (first, last) of the images, taken when they are needed
 
 
 class Row(NamedTuple):
@@ -43,8 +43,10 @@ class Phase(NamedTuple):
     rows: tuple[Row, ...]
 
 
-def fill_by_phases(x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -> Work:
-    """The work that fills x (N, H, W, C) from g (N, F, H', W') and w (F, C, kh, kw)"""
+def fill_by_phases(
+    x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry
+) -> list[Work]:
+    """The works, one for each phase, that fill x (N, H, W, C) from g (N, F, H', W') and w (F, C, kh, kw)"""
     c, found = x.shape[3], phases(geo, x.shape[1:3])
     matrices = [[_matrix(w, row) for row in phase.rows] for phase in found]
     if sum(len(row.taps) for phase in found for row in phase.rows) < math.prod(geo.stride):
@@ -52,20 +54,19 @@ def fill_by_phases(x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | 
     bias = None if b is None else np.tile(b.astype(x.dtype, copy=False), x.shape[2])
     straight = geo.stride == (1, 1)  # one phase: the product is the output
 
-    def work(first: int, last: int) -> None:
-        for phase, of_rows in zip(found, matrices, strict=True):
-            width = max(m.shape[1] for m in of_rows)
-            for part, columns in chunks(g, phase.window, first, last, x.dtype, width):
-                for row, matrix in zip(phase.rows, of_rows, strict=True):
-                    shape = (len(columns), matrix.shape[1])
-                    out = x[part].reshape(shape) if straight else workers.scratch("product", shape, x.dtype)
-                    product(columns, matrix, out=out)
-                    if bias is not None:
-                        _add_line(out, bias, phase.window.size[1] * len(row.taps) * c)
-                    if not straight:
-                        _place(out, x, part, phase.window, row, geo.stride)
+    def work(phase: Phase, of_rows: list[np.ndarray], ranges: Iterable[Pair]) -> None:
+        width = max(m.shape[1] for m in of_rows)
+        for part, columns in chunks(g, phase.window, ranges, x.dtype, width):
+            for row, matrix in zip(phase.rows, of_rows, strict=True):
+                shape = (len(columns), matrix.shape[1])
+                out = x[part].reshape(shape) if straight else workers.scratch("product", shape, x.dtype)
+                product(columns, matrix, out=out)
+                if bias is not None:
+                    _add_line(out, bias, phase.window.size[1] * len(row.taps) * c)
+                if not straight:
+                    _place(out, x, part, phase.window, row, geo.stride)
 
-    return work
+    return [partial(work, phase, of_rows) for phase, of_rows in zip(found, matrices, strict=True)]
 
 
 def _add_line(out: np.ndarray, bias: np.ndarray, length: int) -> None:
@@ -151,7 +152,7 @@ def _matrix(w: np.ndarray, row: Row) -> np.ndarray:
     return matrix.reshape(-1, len(row.taps) * w.shape[1])
 
 
-def fold(x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -> Work:
+def fold(x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -> list[Work]:
     """The work that fills x (N, H, W, C) from g (N, F, H', W') and w (F, C, kh, kw), for few channels C"""
     c, t, (h, width), (ph, pw) = x.shape[3], len(geo.taps), x.shape[1:3], geo.padding
     places = g.shape[2] * g.shape[3]
@@ -160,9 +161,9 @@ def fold(x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo:
         matrix[i] = w[:, :, a, e].T
     images = max(1, conv_columns.CHUNK_BYTES // max(1, places * (t * c + g.shape[1]) * x.itemsize))
 
-    def work(first: int, last: int) -> None:
-        for n in range(first, last, images):
-            part = slice(n, min(n + images, last))
+    def work(ranges: Iterable[Pair]) -> None:
+        pieces = ((n, min(n + images, last)) for first, last in ranges for n in range(first, last, images))
+        for part in (slice(*piece) for piece in pieces):
             rows = rows_of(g, (part, slice(None)), x.dtype)  # (places, F)
             added = workers.scratch("product", (t * c, len(rows)), x.dtype)
             np.matmul(matrix.reshape(t * c, w.shape[0]), rows.T, out=added)
@@ -176,4 +177,4 @@ def fold(x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo:
             if b is not None:
                 x[part] += b
 
-    return work
+    return [work]
