@@ -83,8 +83,8 @@ def test_nearest_centre(lesson, rng):
                     (x @ centres.T).argmax(1),
                 "the smallest dot product was taken: it is no distance": (x @ centres.T).argmin(1),
             },
-            f"rows got the centres {np.asarray(found).tolist()[:8]}; expected {squares.argmin(1).tolist()[:8]}: the place "
-            "of the smallest squared distance of each row",
+            f"rows got the centres {np.asarray(found).tolist()[:8]}; expected {squares.argmin(1).tolist()[:8]}: the "
+            "place of the smallest squared distance of each row",
         )  # fmt: skip
 
 
