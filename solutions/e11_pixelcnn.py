@@ -273,6 +273,8 @@ def one_by_one(n_in: int, n_out: int, colours: int, *, rng: np.random.Generator)
 class PixelCNN(Module):
     """(N, H, W) or (N, C, H, W) images with values k / (levels - 1) -> exact log-probabilities, and samples"""
 
+    evaluation_block = 125  # held-out images at a time: their maps stay small
+
     def __init__(self, config: Config, *, rng: np.random.Generator):
         self.config = config
         self.body = (GatedStack if config.gated else ResidualStack)(config, rng=rng)
@@ -338,9 +340,12 @@ class PixelCNN(Module):
         # end
 
     def updates(self, batch: Any, rng: np.random.Generator) -> Iterator[tuple[Module, Tensor]]:
-        """(N, ...) intensities in [0, 1] -> one pair (this model, its loss): nats per image, averaged over the batch"""
-        # solution: prepare the batch; yield this model with the mean of minus log_prob
-        yield self, -ops.mean(self.log_prob(self.prepare(batch, rng)))
+        """(N, ...) prepared images -> one pair (this model, its loss): nats per image, averaged over the batch
+
+        The training loop calls `prepare` first, at every step anew. rng: unused, for models that need noise.
+        """
+        # solution: yield this model with the mean of minus log_prob
+        yield self, -ops.mean(self.log_prob(batch))
         # end
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -353,12 +358,10 @@ class PixelCNN(Module):
         return cosine(steps)
 
     def evaluate(self, images: Any, rng: np.random.Generator) -> dict[str, float]:
-        """(N, ...) intensities -> nll: nats per image, averaged; bits_per_dim: in bits, for each pixel and colour"""
-        x = self.prepare(images, rng)
+        """(N, ...) prepared images -> nll: nats per image, averaged; bits_per_dim: bits for each pixel and colour"""
         with no_grad():
-            parts = [self.log_prob(x[i : i + 125]).numpy() for i in range(0, x.shape[0], 125)]
-        nll = -float(np.concatenate(parts).mean(dtype=np.float64))
-        return {"nll": nll, "bits_per_dim": bits_per_dim(nll, int(np.prod(x.shape[1:])))}
+            nll = -float(ops.mean(self.log_prob(images)).item())
+        return {"nll": nll, "bits_per_dim": bits_per_dim(nll, int(np.prod(images.shape[1:])))}
 
     def sample(self, n: int, rng: np.random.Generator, *, temperature: float = 1.0) -> np.ndarray:
         """n -> (n, H, W) or (n, C, H, W) images on the host, drawn pixel by pixel: the cached sampler of lesson e12"""

@@ -335,13 +335,6 @@ MISTAKES = [
         says="rounded down",
     ),
     Mistake(
-        name="batch_not_prepared",
-        hole="PixelCNN.updates",
-        old="self.prepare(batch, rng)",
-        new="batch",
-        says="prepare it first",
-    ),
-    Mistake(
         name="likelihood_made_small",
         hole="PixelCNN.updates",
         old="-ops.mean(",
@@ -477,8 +470,8 @@ HINTS = {
     ),
     "PixelCNN.updates": (
         "What is made small is the mean of a quantity that you have a method for, with a minus.",
-        "yield self, loss. The batch comes with grey pixels: self.prepare(batch, rng) first, at every step anew.",
-        "yield self, -ops.mean(self.log_prob(self.prepare(batch, rng)))",
+        "yield self, loss. self.log_prob(batch) has one number for each image; the batch is prepared already.",
+        "yield self, -ops.mean(self.log_prob(batch))",
     ),
     "bits_per_dim": (
         "A fair coin is one bit, and ln 2 nats.",

@@ -1054,24 +1054,21 @@ def pair_of(model, batch, rng):
 def test_updates_loss(lesson, rng):
     for changes in ({}, {"levels": 4}, {"gated": True}):
         model = make(lesson, rng, **changes)
-        batch = rng.random((6, 4, 4))
-        x = numbers(model.prepare(batch, np.random.default_rng(0)))
-        loss = pair_of(model, batch, rng)
+        x = drawn(model, rng, 6)
+        loss = pair_of(model, x, rng)
         assert isinstance(loss, Tensor) and loss.size == 1, (
             f"the loss has shape {shape_of(loss)}; expected one number, the mean over the batch"
         )
         wanted, each = oracle_log_prob(model, x)
-        unprepared = float(numbers(ops.mean(model.log_prob(batch)))) if model.config.levels == 2 else np.inf
         likely = {
             "the sign is wrong: log p would be made small": wanted.mean(),
             "it is summed over the batch: average over the images, or the step depends on it": -wanted.sum(),
             "it is averaged over the pixels too: nats per image are summed over pixels": -each.mean(),
-            "the batch went in as it came: prepare it first (a binary model wants 0 and 1)": -unprepared,
             "it is in bits; expected nats": -wanted.mean() / np.log(2),
         }
         must_be(
             numbers(loss).ravel()[0], -wanted.mean(), likely,
-            f"the loss is {float(numbers(loss).ravel()[0]):.5g}; expected the mean of -log_prob(prepare(batch)), "
+            f"the loss is {float(numbers(loss).ravel()[0]):.5g}; expected the mean of -log_prob(batch), "
             f"{-wanted.mean():.5g}",
         )  # fmt: skip
 
@@ -1079,7 +1076,7 @@ def test_updates_loss(lesson, rng):
 @pytest.mark.hole("PixelCNN.updates", kind="step")
 def test_updates_train(lesson, rng):
     model = make(lesson, rng, side=3)
-    batch = np.repeat(rng.random((2, 3, 3)), 8, axis=0)
+    batch = np.repeat(drawn(model, rng, 2), 8, axis=0)
     optimizer = Adam(model.parameters(), lr=0.02)
     state = model.state_dict()
     losses = []
@@ -1100,18 +1097,13 @@ def test_updates_train(lesson, rng):
 
 
 @pytest.mark.hole("PixelCNN.updates", kind="invariant")
-def test_updates_use_the_rng(lesson, rng):
+def test_updates_draw_nothing(lesson, rng):
     model = make(lesson, rng, binarize="dynamic")
-    batch = rng.random((8, 4, 4))
-    seed = int(rng.integers(2**31))
-    one, same, other = (
-        pair_of(model, batch, np.random.default_rng(s)).item() for s in (seed, seed, seed + 1)
-    )
-    assert one == same, "the same generator gives another loss: prepare the batch with the rng that was given"
-    assert one != other, (
-        "another generator gives the same loss under dynamic binarization: pass the rng that was given on to "
-        "prepare"
-    )
+    batch, stream = drawn(model, rng, 8), np.random.default_rng(3)
+    kept = batch.copy()
+    one, other = (pair_of(model, batch, stream).item() for _ in "ab")
+    assert one == other, "the same batch gives two losses: it is prepared already, nothing is drawn here"
+    assert np.array_equal(batch, kept), "updates changed the batch"
 
 
 # bits_per_dim
