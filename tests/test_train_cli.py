@@ -141,8 +141,8 @@ def test_resume_goes_on_and_json_is_json(few, tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("words", "code", "says"),
     [
-        (["vae"], 2, "comes with lesson e13_vae"),
-        (["gan"], 2, "there is: autoencoder"),
+        (["tomorrow"], 2, "comes with lesson e99_tomorrow"),
+        (["tomorrow"], 2, "there is: autoencoder"),
         (["autoencoder", "--binarize", "dynamic"], 2, "no use for --binarize"),
         (["autoencode"], 2, "did you mean autoencoder?"),
         (["autoencoder", "--preset", "huge"], 2, "expected one of small"),
@@ -154,6 +154,7 @@ def test_resume_goes_on_and_json_is_json(few, tmp_path, monkeypatch, capsys):
 )
 def test_refusals_are_one_line_and_leave_no_folder(words, code, says, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(MODELS, "tomorrow", "e99_tomorrow")
     result = main(["train", *words])
     assert result == code or (code is None and result in (1, 2))
     assert says in one_line(capsys)

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from minigen.errors import CheckpointError, CourseError, MinigenError
+from minigen.errors import CheckpointError, CourseError
 
 MODELS = {
     "autoencoder": "e07_autoencoder",
@@ -173,7 +173,7 @@ def build(module: ModuleType, saved: dict[str, Any], folder: Path | None) -> Any
         fields = {key: tuple(v) if isinstance(v, list) else v for key, v in saved["config"].items()}
         return module.MODEL(module.Config(**fields), rng=streams(saved["seed"]).init)
     except Exception as error:
-        if folder is None or isinstance(error, MinigenError):
+        if folder is None:
             raise
         raise CheckpointError(
             f"{folder}: its config.json does not fit {module.__name__} ({error}); train anew"
