@@ -10,7 +10,7 @@ import numpy as np
 from minigen import Tensor, no_grad, xp
 
 
-def manifold(model: Any, steps: int = 16) -> np.ndarray:
+def manifold(model: Any, steps: int = 12) -> np.ndarray:
     """A model with a code of two numbers -> (steps^2, pixels): decoded from a grid that the prior finds evenly filled
 
     The grid's lines are quantiles of N(0, 1). Kingma and Welling 2014, figure 4.
