@@ -23,6 +23,7 @@ from benchmarks import cases, machine
 
 WARM_UP_STEPS = 3
 LEAST_STEPS = 3
+LONG = 5.0  # seconds: steps that take as long are not repeated for the sake of warmth or of a median
 
 
 class Bench:
@@ -30,6 +31,7 @@ class Bench:
 
     def __init__(self):
         self.run = None
+        self.long = False
         self.threads = 1
         self.start_mb = 0.0
 
@@ -45,16 +47,21 @@ class Bench:
         self.start_mb = peak_mb()
         self.run = cases.build(case, library, tiny=tiny, tuned=tuned)
         np.savez(values, **self.run.values())
+        start = time.perf_counter()
         for _ in range(WARM_UP_STEPS):
             self.run.step()
+            self.long = time.perf_counter() - start > LONG
+            if self.long:
+                break
         return {"parameters": int(self.run.parameters), "versions": versions(library)}
 
     def measure(self, seconds):
-        """Times of the steps that fit into `seconds`, at least a few; one step first wakes the threads."""
-        self.run.step()
+        """Times of the steps that fit into `seconds`, at least a few (of long ones one); a first one wakes the threads."""
+        if not self.long:
+            self.run.step()
         times = []
         end = time.perf_counter() + seconds
-        while time.perf_counter() < end or len(times) < LEAST_STEPS:
+        while time.perf_counter() < end or len(times) < (1 if self.long else LEAST_STEPS):
             start = time.perf_counter()
             self.run.step()
             times.append(time.perf_counter() - start)

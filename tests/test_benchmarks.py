@@ -37,7 +37,7 @@ def test_step_learns(name):
     assert run.values()["loss"] < start, f"{name}: twenty steps did not lower the loss"
 
 
-@pytest.mark.parametrize("name", cases.NAMES)
+@pytest.mark.parametrize("name", [name for name in cases.NAMES if not name.endswith("_sample")])
 def test_gradients_are_as_many_as_the_weights(name):
     case, rng = cases.load(name), np.random.default_rng(0)
     weights = case.weights(case.TINY, rng)

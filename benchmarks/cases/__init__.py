@@ -36,6 +36,7 @@ NAMES = (
     "pixelcnn_step",
     "pixelrnn_step",
     "diag_bilstm_step",
+    "pixelcnn_sample",
 )
 
 
