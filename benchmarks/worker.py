@@ -56,7 +56,7 @@ class Bench:
         return {"parameters": int(self.run.parameters), "versions": versions(library)}
 
     def measure(self, seconds):
-        """Times of the steps that fit into `seconds`, at least a few (of long ones one); a first one wakes the threads."""
+        """Times of the steps that fit into `seconds`, at least a few (of long ones one); a first wakes the threads."""
         if not self.long:
             self.run.step()
         times = []
