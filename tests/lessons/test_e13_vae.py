@@ -198,6 +198,7 @@ def test_kl_value(lesson, rng):
             "it is one number, the sum over the batch: keep the images apart, (N,)": wanted.sum(),
             "it is averaged over everything": each.mean(),
             "it is kept apart by the numbers of the code: sum over axis 1": each,
+            "an axis is left over: expected (N,), found (N, 1)": wanted[:, None],
             "it is summed over the images: sum over axis 1": each.sum(0),
             "it is the KL the other way round, KL(prior || q)": (0.5 * ((1 + mu**2) / var - 1 + lv)).sum(1),
             "log_var is taken for the log of the standard deviation": 0.5 * (mu**2 + var**2 - 1 - 2 * lv).sum(1),
@@ -407,6 +408,7 @@ def test_encode_value(lesson, rng):
         model, x = make(lesson, rng, hidden=hidden), images(rng, 6)
         h = forward(weights_of(model.encoder), x)
         mu, lv = h[:, :K], h[:, K:]
+        moved = forward(weights_of(model.encoder), 2 * x - 1)
         for form in (x, x.reshape(6, H, W), Tensor(x.reshape(6, H, W))):
             found = encoded(model, form)
             for what, one, wanted, other in (("mu", found[0], mu, lv), ("log_var", found[1], lv, mu)):
@@ -422,6 +424,9 @@ def test_encode_value(lesson, rng):
                     "it went through a sigmoid: it may be any number": sigmoid(wanted),
                     "it went through a ReLU: it may be any number": np.maximum(wanted, 0),
                     "all 2 k numbers are there: take half of them": h,
+                    "the pixels are shifted to [-1, 1]: take them as they come": moved[:, :K]
+                    if what == "mu"
+                    else moved[:, K:],
                 }
                 must_be(
                     one,
@@ -511,6 +516,9 @@ def test_terms_value(lesson, rng):
                 else log_normal(raw, numbers(model.noise), x)
             )
 
+        def squashed(code, model=model, x=x):
+            return -log_bernoulli(sigmoid(forward(weights_of(model.decoder), code)), x)
+
         wanted = cost(z)
         must_be(
             reconstruction,
@@ -522,6 +530,9 @@ def test_terms_value(lesson, rng):
                 "the reconstruction is summed over the batch: keep the images apart, (N,)": wanted.sum(),
                 "the KL is in the reconstruction as well": wanted + kl(mu, lv),
                 "kl comes first in the pair: expected (reconstruction, kl)": kl(mu, lv),
+                "log_likelihood was given the means of decode(z); it wants what self.decoder(z) gives": squashed(
+                    z
+                ),
             },
             f"the reconstruction is {numbers(reconstruction).ravel()[:3]}, expected {wanted[:3]}: minus log_likelihood "
             "of decoder(z) and the images",
@@ -794,7 +805,7 @@ def test_samples_follow_p(lesson, rng):
     flat = (np.abs(z[:, 0] - 0.5) < 0.5) / (np.abs(z[:, 0] - 0.5) < 0.5).sum()
     likely = {
         "all images come from the same code: draw a z for each": np.where(
-            every, sigmoid(b), 1 - sigmoid(b)
+            every, x.mean(0), 1 - x.mean(0)
         ).prod(1),
         "the pixels are rounded to the more likely value: toss a coin for each": mixture(
             prior, (p > 0.5).astype(float)
