@@ -24,6 +24,7 @@ VERBS = {
     "read": ("course", "the text of a lesson"),
     "train": ("train", "train a model"),
     "sample": ("train", "draw from a trained model"),
+    "explore": ("explore", "a page in which one drags through a model's codes"),
     "gradcheck": ("gradcheck", "check the gradients of functions in a file"),
     "data": ("data", "list, get or verify data sets"),
     "doctor": ("doctor", "what this machine has and what is missing"),
