@@ -282,11 +282,11 @@ class PixelRNN(nn.Module):
             "PixelRNN.draw: for each pixel the logits of the rows so far, a draw by its u, written into x"
         )
 
-    def sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """n -> (n, H, W) images on the host, drawn from p"""
-        side = self.config.side
-        blank = xp.zeros((n, 1, side, side), self.first.W.dtype)
-        return to_host(self.draw(blank, 0, rng)).reshape(n, side, side)
+    def sample(self, n: int, rng: np.random.Generator, *, temperature: float = 1.0) -> np.ndarray:
+        """n -> (n, H, W) images on the host: what `draw` would draw, by lesson e12's sampler, which carries states"""
+        from solutions.e12_sampling import sample
+
+        return sample(self, n, rng, temperature=temperature)
 
     def prepare(self, images: Any, rng: np.random.Generator) -> Any:
         """(N, H, W) intensities in [0, 1] -> the same shape, every value one of k / (levels - 1)
@@ -330,16 +330,16 @@ def raw(x: Any) -> Any:
 # Proofs
 
 
-def dependencies(f: Any, images: Any) -> np.ndarray:
+def dependencies(f: Any, images: Any, places: Any = None) -> np.ndarray:
     """f: (N, C, H, W) -> (N, ..., H, W), images -> (H, W, H, W) booleans: whether f at [i, j] depends on pixel [k, l]
 
     That is where the derivative of anything at place (i, j) with respect to pixel (k, l) is not zero for one of the
-    images. What a mask hides has gradient 0 exactly, with any weights.
+    images. What a mask hides has gradient 0 exactly, with any weights. places: only for these (i, j), not for all.
     """
     x = Tensor(images, requires_grad=True)
     y = f(x)
     sees = np.zeros((*images.shape[-2:], *images.shape[-2:]), bool)
-    for i, j in np.ndindex(*images.shape[-2:]):
+    for i, j in places or np.ndindex(*images.shape[-2:]):
         slope = to_host(grad(ops.sum(y[..., i, j]), x, retain_graph=True))  # (N, C, H, W)
         sees[i, j] = (slope != 0).any(axis=(0, 1))
     return sees
@@ -369,6 +369,7 @@ def finish(
     """A trained model, its Dataset -> (metric -> what to print beside the model's, PNGs in `folder`)"""
     from minigen import plot
     from minigen.data import scale
+    from solutions.e12_sampling import complete
 
     train, test = (model.prepare(xp.asarray(scale(part.images)), rng) for part in (data.train, data.test))
     beside = {"nll": {"independent pixels": independent(train, test)}} if model.config.levels == 2 else {}
@@ -376,9 +377,8 @@ def finish(
     chosen, seen = to_host(test)[digits], model.config.side // 2
     hidden = chosen.copy()
     hidden[:, seen:] = 0.25  # grey: not given to the model
-    copies = xp.asarray(np.tile(chosen[:, None], (3, 1, 1, 1)))  # (30, 1, H, W)
-    drawn = to_host(model.draw(copies, seen, rng)).reshape(3, 10, *chosen.shape[1:])
-    rows = {"original": chosen, "given": hidden, **{f"completed, {k + 1}": drawn[k] for k in range(3)}}
+    rows = {"original": chosen, "given": hidden}
+    rows |= {f"completed, {k + 1}": complete(model, chosen, seen, rng) for k in range(3)}
     title = "The upper half given, the lower half drawn from the model, three times"
     return beside, [plot.strips(rows, folder / "completions.png", title=title)]
 
@@ -413,7 +413,8 @@ def draw_contexts(folder: Path, side: int = 13) -> Path:
         shades, layers = [], nn.Sequential()
         for _ in range(3):
             layers = nn.Sequential(layers, use(make(2, 2, rng=rng)))
-            shade = 0.15 * before + 0.5 * dependencies(layers, images)[middle, middle]  # before it; and seen
+            seen = dependencies(layers, images, [(middle, middle)])[middle, middle]
+            shade = 0.15 * before + 0.5 * seen
             shade[middle, middle] = 1.0
             shades.append(shade)
         rows[label] = np.stack(shades)
@@ -425,4 +426,4 @@ if __name__ == "__main__":
     print(draw_contexts(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/e10")))
 
 
-# untouched stub 1e611a34f917
+# untouched stub bc54d6033557

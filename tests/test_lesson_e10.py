@@ -65,6 +65,14 @@ def test_the_pixel_that_a_network_of_diagonals_misses(rng):
         assert sees[i, j, k, l] == ((k, l) < (i, j) and not missed), f"({i}, {j}) and ({k}, {l})"
 
 
+def test_sampling_carries_states_and_draws_the_same(rng):
+    for changes in ({}, {"kind": "diagonal"}, {"levels": 4}):
+        model = small(rng, side=4, **changes)
+        seed = int(rng.integers(1 << 30))
+        x = model.draw(np.zeros((3, 1, 4, 4)), 0, np.random.default_rng(seed))
+        assert near(model.sample(3, np.random.default_rng(seed)), x[:, 0]), changes
+
+
 def test_samples_follow_p(rng):
     """6,000 images of 2 x 2 against their 16 probabilities: chi-square, 15 degrees of freedom"""
     model, n = small(rng, side=2, kind="diagonal", layers=1), 6000

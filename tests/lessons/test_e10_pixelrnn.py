@@ -90,7 +90,7 @@ def np_seen(rows, j, W, offsets):
     return total
 
 
-def np_row_lstm(x, p, kind="B", h0=True, c0=True, b=True, masked_above=False, restart=False):
+def np_row_lstm(x, p, kind="B", h0=True, c0=True, b=True, masked_above=False, restart=False, give="h"):
     """(N, C, H, W), name -> array -> (N, h, H, W); the options are the mistakes"""
     N, _, H, W = x.shape
     k, above = p["W_x"].shape[3] // 2, p["W_h"].shape[3] // 2
@@ -106,8 +106,8 @@ def np_row_lstm(x, p, kind="B", h0=True, c0=True, b=True, masked_above=False, re
             a = p["b"] * b + np_seen(x[:, :, r], j, p["W_x"], own)
             a = a + np_seen(h, j, p["W_h"], range(-above, 1 if masked_above else above + 1))
             new_h[:, :, j], new_c[:, :, j] = np_cell(a, c[:, :, j])
+        y[:, :, r] = {"h": new_h, "c": new_c, "before": h}[give]
         h, c = new_h, new_c
-        y[:, :, r] = h
     return y
 
 
@@ -174,7 +174,7 @@ def earlier(kernel, kind):
 
 @pytest.mark.hole("mask", kind="value")
 def test_mask(lesson, rng):
-    kernels = [(7, 7), (1, 3), (1, 1), (3, 5), tuple(int(k) for k in 2 * rng.integers(1, 5, 2) + 1)]
+    kernels = [(3, 5), (1, 3), (1, 1), (7, 7), tuple(int(k) for k in 2 * rng.integers(1, 5, 2) + 1)]
     for kernel, kind in itertools.product(kernels, "AB"):
         found = numbers(lesson.mask(kernel, kind)).astype(float)
         wanted, middle = earlier(kernel, kind), (kernel[0] // 2, kernel[1] // 2)
@@ -368,6 +368,11 @@ def test_row_lstm_value(lesson, rng):
             "c begins at zero above the map: expected c0": np_row_lstm(x, p, c0=False),
             "the bias b is missing": np_row_lstm(x, p, b=False),
             "rows are read from the bottom to the top": upside_down,
+            "it is the cell c of each row; the layer gives h": np_row_lstm(x, p, give="c"),
+            "row r is h of the row BEFORE it: keep h after the step": np_row_lstm(x, p, give="before"),
+            "the state of one image goes on into the next: every image begins with h0 and c0": np.concatenate(
+                np.split(np_row_lstm(np.concatenate(x, axis=1)[None], p), 2, axis=2)
+            ),
             "every row begins with h0 and c0: the state must go on from row to row": np_row_lstm(
                 x, p, restart=True
             ),
@@ -667,6 +672,10 @@ def test_one_direction_takes_2n_minus_1_steps(lesson, rng, monkeypatch):
 # shift_down
 
 
+def np_down(y):
+    return np.concatenate([np.zeros_like(y[:, :, :1]), y[:, :, :-1]], 2)
+
+
 @pytest.mark.hole("shift_down", kind="value")
 def test_shift_down(lesson, rng):
     for H, W in ((4, 3), (1, 4), (2, 2)):
@@ -741,6 +750,13 @@ def test_bilstm_value(lesson, rng):
                 ),
                 "the two directions are averaged; the paper adds them": np_bilstm(x, p, mean=True),
                 "only the direction from the left is there": left,
+                "the direction from the left is shifted down, too: it may see all that is to its left": np_down(
+                    left
+                )
+                + np_bilstm(x, p)
+                - left,
+                "the direction from the left is shifted down, and the other one is not: it is the one from the right "
+                "that sees later pixels": np_down(left) + np_bilstm(x, p, shift=0) - left,
             },
             f"the layer's output for maps {H} x {W} is wrong: one_direction, plus the mirrored one mirrored back and "
             "shifted down",
@@ -847,10 +863,10 @@ def test_logits_value(lesson, rng):
         levels, x = model.config.levels, rng.normal(size=(2, 1, 3, 3))
         K = 1 if levels == 2 else levels
 
-        def after(blocks, relus=(True, True), around=0.0, model=model, x=x):
+        def after(blocks, relus=(True, True), around=0.0, inner=False, model=model, x=x):
             y = model.first(Tensor(x)) + around * x
             for block in blocks:
-                y = block(y)
+                y = ops.relu(block(y)) if inner else block(y)
             for layer, relu in zip(model.head, relus, strict=True):
                 y = layer(ops.relu(y) if relu else y)
             return numbers(y)[:, :, None]
@@ -877,6 +893,13 @@ def test_logits_value(lesson, rng):
                     blocks, around=1.0
                 ),
                 "the logits went through a ReLU": np.maximum(wanted, 0),
+                "the ReLUs are AFTER the head's layers, where they cut the logits; they come before": np.maximum(
+                    numbers(model.head[1](ops.relu(model.head[0](body(model, x)))))[:, :, None], 0
+                ),
+                "there is a ReLU after each block: only the head has ReLUs": after(blocks, inner=True),
+                "there is a ReLU after each block, and none in the head": after(
+                    blocks, (False, False), inner=True
+                ),
                 "these are probabilities; logits go into the cross-entropy as they are": sigmoid(wanted),
             },
             "the logits are wrong: first, the blocks in turn, then relu and a layer of the head, twice",
@@ -884,6 +907,13 @@ def test_logits_value(lesson, rng):
         assert near(model.logits(Tensor(x[:, 0])), wanted), (
             "images (N, H, W) and the same images (N, 1, H, W) differ in their logits"
         )
+
+
+def body(model, x):
+    y = model.first(Tensor(x))
+    for block in model.blocks:
+        y = block(y)
+    return y
 
 
 def before_only(sees):
@@ -1108,13 +1138,13 @@ class Given:
 
 def np_draw(lesson, model, x, first_row, u, feed=None, columns_first=False, shown=True):
     """The same, the whole image shown each time; feed: what is written into x, given p and the draw"""
-    x, levels = x.copy(), model.config.levels
+    given, x, levels = x, x.copy(), model.config.levels
     H, W = x.shape[2:]
     places = itertools.product(range(first_row, H), range(W))
     if columns_first:
         places = ((i, j) for j in range(W) for i in range(first_row, H))
     for i, j in places:
-        l = numbers(model.logits(Tensor(x if shown else np.zeros_like(x))))[:, :, 0, i, j]
+        l = numbers(model.logits(Tensor(x if shown else given)))[:, :, 0, i, j]
         if levels == 2:
             p = sigmoid(l[:, 0])
             value = (u[:, 0, i, j] < p).astype(float)
@@ -1128,9 +1158,9 @@ def np_draw(lesson, model, x, first_row, u, feed=None, columns_first=False, show
 @pytest.mark.hole("PixelRNN.draw", kind="value", seconds=60)
 def test_draw_value(lesson, rng):
     for changes in ({"kind": "diagonal"}, {"levels": 4, "side": 3}, {"kind": "row", "side": 4}):
-        model = small(lesson, rng, layers=1, **changes)
+        model = small(lesson, rng, scale=1.5, layers=1, **changes)
         side, levels = model.config.side, model.config.levels
-        u = rng.random((6, 1, side, side))
+        u = rng.random((12, 1, side, side))
         given = rng.integers(0, levels, u.shape) / (levels - 1.0)
         for first_row in (0, 1):
             x = given.copy() if first_row else np.zeros_like(u)
