@@ -571,16 +571,19 @@ def test_updates_loss(lesson, rng):
 
 @pytest.mark.hole("IWAE.updates", kind="value")
 def test_updates_use_the_bound(lesson, rng):
-    model, x = make(rng, lesson.IWAE, k=4000, code=1)
     grid = np.linspace(-9, 9, 2001)
-    raw = numbers(model.decoder(Tensor(grid[:, None])))
-    each = bernoulli_log(x[:, None], raw) + normal_log(grid, 0, 0) + math.log(grid[1] - grid[0])
-    log_p = np.logaddexp.reduce(each, axis=1).mean()
+    prior = normal_log(grid, 0, 0) + math.log(grid[1] - grid[0])
+    for _ in range(50):  # until the ELBO is far enough from log p(x) to be told from it
+        model, x = make(rng, lesson.IWAE, k=400, code=1)
+        each = bernoulli_log(x[:, None], numbers(model.decoder(Tensor(grid[:, None]))))
+        log_p, elbo = np.logaddexp.reduce(each + prior, axis=1).mean(), (each * np.exp(prior)).sum(1).mean()
+        if log_p - elbo > 1.5:
+            break
     widen(model)
     ((_, loss),) = model.updates(x, rng)
     loss = float(numbers(loss))
-    assert abs(loss + log_p) < 0.1, (
-        f"with k = 4000 draws the loss is {loss:.3f}; -log p(x), integrated by brute force, is {-log_p:.3f}: it should "
+    assert abs(loss + log_p) < 0.5, (
+        f"with k = 400 draws the loss is {loss:.3f}; -log p(x), integrated by brute force, is {-log_p:.3f}: it should "
         "be L_k, the log of the MEAN weight of the k draws (and not a mean of logs)"
     )
 
@@ -678,7 +681,7 @@ def test_evidence_of_a_vae(lesson, rng):
         "two blocks hold the same draws: a generator made anew in each block repeats itself; pass rng on"
     )
     assert not any(hanging), "the draws are recorded for a gradient that nobody asks for: with no_grad()"
-    assert np.abs(found - log_p).max() < 0.1, (
+    assert np.abs(found - log_p).max() < 0.4, (
         f"with 5,000 draws the evidence is {found.round(2)}; log p(x), integrated by brute force, is {log_p.round(2)}"
     )
 
