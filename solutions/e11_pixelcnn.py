@@ -51,16 +51,16 @@ class Config:
     side: int = 28  # images are side x side
     colours: int = 1  # 1, or 3 in the order R, G, B: a colour of a pixel sees the colours before it
     levels: int = 2  # values that a colour can take: 2 need one logit, more a softmax
-    h: int = 24  # features: 2 h between the blocks, h inside them
-    blocks: int = 6
+    h: int = 12  # features: 2 h between the blocks, h inside them
+    blocks: int = 8
     first: int = 7  # kernel of the first convolution
-    kernel: int = 3  # kernel in the blocks
+    kernel: int = 7  # kernel in the blocks: with eight of them a pixel's reach is 27 rows, the whole image
     head: int = 64  # features of the last hidden layer
     gated: bool = False  # two stacks with gates instead of residual blocks
     binarize: str = "threshold"  # at 1/2, or "dynamic": drawn anew each time
     optimizer: str = "adam"
-    lr: float = 3e-3
-    epochs: int = 14
+    lr: float = 4e-3
+    epochs: int = 12
     batch_size: int = 32
 
     def __post_init__(self) -> None:
@@ -78,11 +78,12 @@ class Config:
 OPTIONS = {"binarize": ("threshold", "dynamic")}
 PRESETS = {
     "small": Config(),
-    "tiny": Config(h=8, blocks=3, head=16, epochs=3),
-    "gated": Config(gated=True, h=16, blocks=5, epochs=12),
+    "tiny": Config(h=8, blocks=3, kernel=3, head=16, epochs=3),
+    "gated": Config(gated=True, h=8, blocks=5, kernel=5, epochs=10),
     "paper": Config(
         h=128,
         blocks=15,
+        kernel=3,
         head=256,
         binarize="dynamic",
         optimizer="rmsprop",
@@ -488,7 +489,7 @@ def draw_contexts(folder: Path, side: int = 11) -> Path:
     for label, gated in (("plain", False), ("gated", True)):
         seen = []
         for blocks in range(1, 6):
-            config = Config(side=side, h=4, blocks=blocks, first=3, head=8, gated=gated)
+            config = Config(side=side, h=4, blocks=blocks, first=3, kernel=3, head=8, gated=gated)
             visible = context(PixelCNN(config, rng=rng), middle, middle, images)
             shade = 0.15 * before + 0.45 * visible  # before it in the order; and seen
             shade[middle, middle] = 1.0

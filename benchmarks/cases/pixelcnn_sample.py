@@ -51,7 +51,7 @@ def minigen(size, weights, inputs, tuned):
     from solutions.e11_pixelcnn import Config, PixelCNN
     from solutions.e12_sampling import cached, sample
 
-    config = Config(side=size.side, h=size.h, blocks=size.blocks, head=2 * size.h)
+    config = Config(side=size.side, h=size.h, blocks=size.blocks, kernel=3, head=2 * size.h)
     model = PixelCNN(config, rng=np.random.default_rng(0))
     for p, w in zip(model.parameters(), weights, strict=True):
         p.data = w

@@ -89,6 +89,13 @@ MISTAKES = [
         says="G must know which R was drawn",
     ),
     Mistake(
+        name="another_array_filled",
+        hole="ancestral",
+        old="u = xp.asarray(rng.random(x.shape))",
+        new="x = x.copy()\n    u = xp.asarray(rng.random(x.shape))",
+        says="ancestral must fill x itself",
+    ),
+    Mistake(
         name="noise_pixel_by_pixel",
         hole="ancestral",
         old="u[:, c, i, j], temperature)",
@@ -231,6 +238,13 @@ MISTAKES = [
         old="        if j:\n            self.first.rows.present[:, j - 1] = x[:, :, i, j - 1]\n",
         new="",
         says="a stale cache",
+    ),
+    Mistake(
+        name="block_without_its_sum",
+        hole="CachedPlain.__call__",
+        old="h += wide",
+        new="h = wide",
+        says="already the first pixel",
     ),
     Mistake(
         name="row_never_begun",

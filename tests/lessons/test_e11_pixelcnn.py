@@ -78,7 +78,7 @@ def shuffled(model, rng, scale=0.5):
 
 def make(lesson, rng, **changes):
     """A small float64 model"""
-    small = {"side": 4, "h": 4, "blocks": 1, "first": 3, "head": 5}
+    small = {"side": 4, "h": 4, "blocks": 1, "first": 3, "kernel": 3, "head": 5}
     model = lesson.PixelCNN(lesson.Config(**(small | changes)), rng=rng)
     return shuffled(lesson.double(model), rng)
 
@@ -477,7 +477,7 @@ def test_hidden_weights_never_matter(lesson, rng):
 
 
 def block_of(lesson, rng, **changes):
-    config = lesson.Config(**({"h": 3, "blocks": 1, "first": 3} | changes))
+    config = lesson.Config(**({"h": 3, "blocks": 1, "first": 3, "kernel": 3} | changes))
     return shuffled(lesson.double(lesson.ResidualBlock(config, rng=rng)), rng)
 
 
@@ -617,7 +617,7 @@ def test_gate_gradient(lesson, rng):
 
 
 def gated_of(lesson, rng, kind="B", colours=1):
-    config = lesson.Config(h=3, gated=True, first=3, colours=colours)
+    config = lesson.Config(h=3, gated=True, first=3, kernel=3, colours=colours)
     block = shuffled(lesson.double(lesson.GatedBlock(config, kind, rng=rng)), rng)
     n_in = colours if kind == "A" else 6
     return block, rng.normal(size=(3, n_in, 4, 5)), rng.normal(size=(3, n_in, 4, 5))

@@ -49,7 +49,7 @@ def shuffled(module, rng, scale=0.5):
 
 def make(rng, **changes):
     """A small float64 PixelCNN whose logits are not all alike"""
-    small = {"side": 5, "h": 3, "blocks": 2, "first": 3, "head": 4}
+    small = {"side": 5, "h": 3, "blocks": 2, "first": 3, "kernel": 3, "head": 4}
     return shuffled(PixelCNN(Config(**(small | changes)), rng=rng), rng)
 
 
@@ -116,7 +116,7 @@ def test_draw_value(lesson, rng):
     for k in (1, 2, 3, 9):
         logits, u = rng.normal(0, 2, (4000, k)), rng.random(4000)
         for temperature in (1.0, 0.4, 2.5):
-            found = lesson.draw(logits, u, temperature)
+            found = lesson.draw(logits.copy(), u.copy(), temperature)
             wanted = inverse(logits, u, temperature)
             if k == 1:
                 p = sigmoid(logits[:, 0] / temperature)
@@ -296,6 +296,7 @@ def test_ancestral_value(lesson, rng):
                 "[:, :, c], u[:, c, i, j]), pixel by pixel",
             )  # fmt: skip
             assert np.array_equal(numbers(x), numbers(found)), "ancestral must fill x itself, and return it"
+            assert np.shares_memory(x, found), "a copy came back; expected x itself, filled"
 
 
 @pytest.mark.hole("ancestral", kind="invariant")
@@ -731,7 +732,7 @@ def test_cached_plain_computes_one_pixel(lesson, rng):
 
 
 def gated_of(rng, kind, colours=1):
-    config = Config(h=3, gated=True, first=5, colours=colours)
+    config = Config(h=3, gated=True, first=5, kernel=3, colours=colours)
     block = shuffled(GatedBlock(config, kind, rng=rng), rng)
     n_in = colours if kind == "A" else 6
     v, h = rng.normal(size=(2, 2, n_in, 5, 4))
