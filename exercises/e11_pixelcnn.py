@@ -421,11 +421,8 @@ def finish(
     train, test = (
         to_host(model.prepare(xp.asarray(scale(part.images)), rng)) for part in (data.train, data.test)
     )
-    beside = {}
-    if model.config.levels == 2:
-        floor = independent_pixels(train, test)
-        bits = bits_per_dim(floor, test[0].size)
-        beside = {"nll": {"independent pixels": floor}, "bits_per_dim": {"independent pixels": bits}}
+    binary = model.config.levels == 2
+    beside = {"nll": {"independent pixels": independent_pixels(train, test)}} if binary else {}
     chosen = test[[int(np.argmax(data.test.labels == digit)) for digit in range(10)]]
     seen = test.shape[-2] // 2
     hidden = chosen.copy()
@@ -467,4 +464,4 @@ if __name__ == "__main__":
     print(draw_contexts(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/e11")))
 
 
-# untouched stub 2d370a06b5dd
+# untouched stub 502dc180abdd

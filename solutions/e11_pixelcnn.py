@@ -459,11 +459,8 @@ def finish(
     train, test = (
         to_host(model.prepare(xp.asarray(scale(part.images)), rng)) for part in (data.train, data.test)
     )
-    beside = {}
-    if model.config.levels == 2:
-        floor = independent_pixels(train, test)
-        bits = bits_per_dim(floor, test[0].size)
-        beside = {"nll": {"independent pixels": floor}, "bits_per_dim": {"independent pixels": bits}}
+    binary = model.config.levels == 2
+    beside = {"nll": {"independent pixels": independent_pixels(train, test)}} if binary else {}
     chosen = test[[int(np.argmax(data.test.labels == digit)) for digit in range(10)]]
     seen = test.shape[-2] // 2
     hidden = chosen.copy()
