@@ -541,6 +541,45 @@ MISTAKES = [
         new='"higher" if gain > 2 * error else "lower" if',
         says="expected 'lower'",
     ),
+    Mistake(
+        name="encoder_awake_in_use",
+        hole="Classifier.train",
+        old=None,
+        new="""
+        super().train(mode)
+        self.encoder.train(not self.frozen)
+        return self
+        """,
+        says="only a frozen one stays",
+    ),
+    Mistake(
+        name="head_of_its_own",
+        hole="start",
+        old="transfer(autoencoder, classifier)",
+        new="transfer(autoencoder, classifier)\n        classifier.head = Dense(autoencoder.config.code, 10, rng=rng)",
+        says="or luck is compared",
+    ),
+    Mistake(
+        name="validation_and_training_errors_added",
+        hole="choose_recipe",
+        old="errors.append(error_rate(classifier, validation))",
+        new="errors.append(error_rate(classifier, validation) + error_rate(classifier, train))",
+        says="on the TRAINING images",
+    ),
+    Mistake(
+        name="first_block_only",
+        hole="error_rate",
+        old="blocks = [images[at : at + block] for at in range(0, len(labels), block)]",
+        new="blocks = [images[:block]]\n        labels = labels[:block]",
+        says="images were measured",
+    ),
+    Mistake(
+        name="any_gain_counts",
+        hole="verdict",
+        old='word = "lower" if gain > 2 * error else "higher" if gain < -2 * error else "undecided"',
+        new='word = "lower" if gain > 0 else "higher"',
+        says="two standard errors are asked for",
+    ),
 ]
 
 HINTS = {
@@ -598,8 +637,8 @@ HINTS = {
     "choose_recipe": (
         "One classifier for each recipe. What is it trained on, and what judges it?",
         "Collect the error on validation of each recipe, after fine_tune on train; then the recipe at the smallest.",
-        "for recipe in recipes: c = make(); fine_tune(c, train, recipe, rng); errors.append(error_rate(c, validation)). "
-        "Then return recipes[int(np.argmin(errors))]",
+        "for recipe in recipes: c = make(); fine_tune(c, train, recipe, rng); errors.append(error_rate(c, validation)) "
+        "and return recipes[int(np.argmin(errors))]",
     ),
     "mean_and_error": (
         "The spread of single seeds, and the uncertainty of their mean: which of them shrinks with more seeds?",

@@ -575,6 +575,7 @@ def test_error_rate_value(lesson, rng):
     for block in (1, 10, 36, 37, 100):
         model = Told()
         got = lesson.error_rate(model, data, block=block)
+        assert sum(model.sizes) == n, f"with block={block} {sum(model.sizes)} of {n} images were measured"
         assert abs(got - 100 * share) < 1e-4, (
             f"with block={block} error_rate of {n} images is {got:.4f}, expected {100 * share:.4f}: the last block may "
             "be smaller, and a mean of the blocks' means counts it too much"
@@ -582,7 +583,6 @@ def test_error_rate_value(lesson, rng):
         assert max(model.sizes) <= block, (
             f"with block={block} the model was given {max(model.sizes)} images at once"
         )
-        assert sum(model.sizes) == n, f"with block={block} {sum(model.sizes)} of {n} images were measured"
 
 
 @pytest.mark.hole("error_rate", kind="invariant")
