@@ -10,7 +10,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -210,7 +209,7 @@ def stacked_table(steps: int) -> None:
     """Modes of 26,000 samples of a GAN trained on stacked digits, and of as many real ones"""
     from solutions.e15_gan import (
         GAN,
-        PRESETS,
+        STACKED,
         digit_classifier,
         digits_of,
         mode_statistics,
@@ -221,8 +220,7 @@ def stacked_table(steps: int) -> None:
     data, rng = load(), np.random.default_rng(0)
     images = scale(data.train.images)
     classify = digit_classifier(images, data.train.labels, rng)
-    config = replace(PRESETS["stacked"])
-    model = train_on(GAN(config, rng=rng), lambda n: stack_digits(images, n, rng)[0], steps, rng)
+    model = train_on(GAN(STACKED, rng=rng), lambda n: stack_digits(images, n, rng)[0], steps, rng)
     for name, draw in (
         ("real", lambda n: stack_digits(images, n, rng)[0]),
         ("samples", lambda n: to_host(model.sample(n, rng))),
