@@ -441,7 +441,7 @@ def test_bound_value(lesson, rng):
             "this is the log of the sum of the weights; expected that of their mean": lme(w) + math.log(k),
             "log p and log q are averaged apart; a weight belongs to one draw": lme(log_p) - lme(log_q),
             "log p(x, z) is forgotten": -lme(log_q),
-            "the largest weight is no mean": w.max(0),
+            "this is the log of the largest weight; expected that of their mean": w.max(0),
         }
         must_be(found, lme(w), likely, f"k = {k}: the bound is not log_mean_exp of log p(x, z) - log q(z|x)")
 
@@ -744,7 +744,9 @@ def test_compare_gives_all_the_same_images(lesson, rng):
     assert not near(given[0], images.reshape(11, D)), (
         "the models are given grey images: make the pixels 0 or 1 first (their brightness is the chance of a 1)"
     )
-    assert all(set(np.unique(x)) <= {0, 1} for x in given), "pixels must be 0 or 1"
+    assert all(set(np.unique(x)) <= {0, 1} for x in given), (
+        "the pixels that a model is given must be 0 or 1: binarize the images once, for all models"
+    )
     assert all(x.shape == (11, D) for x in given), (
         f"the models were given {[len(x) for x in given]} images; expected each of the 11 once"
     )
