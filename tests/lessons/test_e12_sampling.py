@@ -376,9 +376,7 @@ def test_row_limited_value(lesson, rng):
         def cut(first, last, row, j, model=model, x=x):
             return lambda: numbers(model.logits(x[:, :, max(0, first) : last]))[:, :, :, row, j]
 
-        for i in sorted(
-            range(side), key=lambda i, side=side: -min(i, side - 2)
-        ):  # rows that tell mistakes apart come first
+        for i in (side - 2, side - 1, *range(side - 2)):  # the row that tells mistakes apart comes first
             j = int(rng.integers(side))
             likely = {
                 "row and column are exchanged": full[:, :, :, j, i],
@@ -650,7 +648,7 @@ def check_predictor(kind, model, rng, changes):
             hint = (
                 "already the first pixel: its features go through every layer, ReLU and sum as in the model"
             )
-        elif i == 0 and j == 1 and not wrong[:, 0, 0].any():
+        elif i == 0 and j >= 1 and not wrong[:, 0, :j].any():
             hint = (
                 "a pixel is drawn after its logits were computed: take column j - 1 of x anew (a stale cache)"
             )
