@@ -1,0 +1,136 @@
+"""Sentences with gaps: finds the template that a text was made from, and makes the translation's text of it.
+
+A gap's text may be a sentence too, and is translated by the same table. Where the code joined sentences (a cause in
+brackets, a list), they are looked for between the joints.
+"""
+
+from __future__ import annotations
+
+import re
+import string
+from collections.abc import Mapping
+from functools import cache
+
+JOINTS = re.compile(r"(: |; |, |\. | \(|\)| and |\n)")
+MOST = 24  # pieces between joints that are tried; a longer text is no sentence
+LONGEST = 4000
+
+
+class Phrases:
+    """A table from English templates to others, applied to finished texts."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        self.fixed: dict[str, str] = {}
+        gapped = []
+        for template, other in known.items():
+            pieces = _pieces(template)
+            if other and len(pieces) == 1:
+                self.fixed[pieces[0]] = other.format()
+            elif other:
+                gapped.append((pieces, other))
+        self.gapped = sorted(gapped, key=lambda one: (-sum(map(len, one[0])), len(one[0])))
+        self.known: dict[str, str | None] = {}
+
+    def __call__(self, text: str) -> str:
+        """The translation; what is in no template stays as it is."""
+        bare = text.strip()
+        if not bare or len(bare) > LONGEST or not any(map(str.isalpha, bare)):
+            return text
+        at = text.index(bare)
+        whole = self._whole(bare)
+        return text[:at] + (self._parts(bare) if whole is None else whole) + text[at + len(bare) :]
+
+    def _whole(self, text: str) -> str | None:
+        """The translation of a text that is one sentence; None if it is none that is known."""
+        if text in self.fixed:
+            return self.fixed[text]
+        if text not in self.known:
+            self.known[text] = next(filter(None, (self._fill(*one, text) for one in self.gapped)), None)
+        return self.known[text]
+
+    def _fill(self, pieces: list[str], other: str, text: str) -> str | None:
+        gaps = match(pieces, text)
+        if gaps is None or gaps == [text]:
+            return None
+        try:
+            return particles(other.format(*map(self, gaps)))
+        except (IndexError, KeyError, ValueError):
+            return None  # a translation with other gaps than the English: the check of the tables tells it
+
+    def _parts(self, text: str) -> str:
+        """Sentences between joints: the longest run of pieces that is one, and the same to its left and right."""
+        pieces = JOINTS.split(text)
+        if not 1 < len(pieces) <= 2 * MOST:
+            return text
+        for length in range(len(pieces) - 1, 0, -1):
+            for first in range(len(pieces) - length + 1):
+                run = "".join(pieces[first : first + length])
+                found = self._whole(run.strip()) if any(map(str.isalpha, run)) else None
+                if found is not None:
+                    left, right = "".join(pieces[:first]), "".join(pieces[first + length :])
+                    return self(left) + run.replace(run.strip(), found) + self(right)
+        return text
+
+
+def match(pieces: list[str], text: str) -> list[str] | None:
+    """What stands between the pieces of a template in a text that was made from it; None if it was not."""
+    first, *inner, last = pieces
+    if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
+        return None
+    gaps, at, end = [], len(first), len(text) - len(last)
+    for piece in inner:
+        found = text.find(piece, at, end)
+        if found < 0:
+            return None
+        gaps.append(text[at:found])
+        at = found + len(piece)
+    return [*gaps, text[at:end]]
+
+
+def _pieces(template: str) -> list[str]:
+    """The literal texts before, between and after the gaps."""
+    pieces = [""]
+    for literal, field, _, _ in string.Formatter().parse(template):
+        pieces[-1] += literal
+        if field is not None:
+            pieces.append("")
+    return pieces
+
+
+# Korean: a particle depends on the last sound of the word before it. A translator writes both forms, as one does where
+# the word is not known, and the one that fits is chosen here; after a foreign word both stay.
+PARTICLE = re.compile(r"(은\(는\)|이\(가\)|을\(를\)|과\(와\)|\(으\)로|\(이\)(?=[가-힣]))")
+OPEN, CLOSED, LIQUID = "open", "closed", "liquid"
+SOUNDS = dict(zip("0123456789", "영일이삼사오육칠팔구", strict=True)) | dict(
+    zip("LMNRlmnr%", "엘엠엔알엘엠엔알트", strict=True)
+)
+
+
+def particles(text: str) -> str:
+    """`3은(는)` -> `3은`, `x은(는)` -> `x는`; `sigmoid은(는)` stays."""
+    return PARTICLE.sub(lambda found: _particle(found[0], _sound(text[: found.start()])), text)
+
+
+def _particle(both: str, sound: str) -> str:
+    if not sound:
+        return both
+    if both == "(으)로":
+        return "으로" if sound == CLOSED else "로"
+    if both == "(이)":
+        return "" if sound == OPEN else "이"
+    return both[2] if sound == OPEN else both[0]
+
+
+@cache
+def _sound(before: str) -> str:
+    """How the word at the end of a text ends when it is read aloud; empty where one cannot know."""
+    before = before.rstrip("`'\")]}” ")
+    last = before[-1:]
+    alone = not before[-2:-1].isalpha()
+    if last.isascii() and last.isalpha():
+        last = SOUNDS.get(last, "이") if alone else ""
+    last = SOUNDS.get(last, last)
+    if not "가" <= last <= "힣":
+        return ""
+    end = (ord(last) - ord("가")) % 28
+    return OPEN if end == 0 else LIQUID if end == 8 else CLOSED
