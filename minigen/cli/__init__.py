@@ -9,8 +9,9 @@ import importlib.util
 import os
 import sys
 from collections.abc import Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
+from minigen.course.language import spoken, take
 from minigen.errors import CourseError, MinigenError
 
 # verb -> (family module, what it does): the table is all that help and a typing error need.
@@ -35,17 +36,21 @@ class Parser(argparse.ArgumentParser):
     """Argument errors are one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, f"{self.prog}: {message}; `{self.prog} --help` shows what fits\n")
+        self.exit(2, spoken(f"{self.prog}: {message}; `{self.prog} --help` shows what fits\n"))
+
+    def add_argument(self, *args: Any, **options: Any) -> argparse.Action:
+        said = {"help": spoken(options["help"])} if options.get("help") else {}
+        return super().add_argument(*args, **options | said)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code."""
     try:
-        code = _run(list(sys.argv[1:] if argv is None else argv))
+        code = _run(take(list(sys.argv[1:] if argv is None else argv)))
         sys.stdout.flush()
         return code
     except MinigenError as error:
-        print(f"minigen: {error}", file=sys.stderr)
+        print(f"minigen: {spoken(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -88,9 +93,9 @@ def _run(argv: list[str]) -> int:
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {verb:<10} {says}" for verb, (_, says) in VERBS.items())
-    return (
-        "usage: minigen [VERB ...]\n\n"
+    verbs = "\n".join(f"  {verb:<10} {spoken(says)}" for verb, (_, says) in VERBS.items())
+    return spoken(
+        "usage: minigen [VERB ...] [--lang en|ko]\n\n"
         "minigen alone shows where you are in the course and what is next.\n\n"
         f"{verbs}\n\n`minigen VERB --help` shows a verb's options. Exit codes: 0 pass, 1 failed, 2 usage, "
         "3 not started, 4 time or memory limit, 5 broken environment."

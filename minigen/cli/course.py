@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigen.cli.arguments import seconds, seed
-from minigen.course.console import markdown, say, shown
+from minigen.course.console import markdown, say, shown, tell, width_of
+from minigen.course.language import hints_of, spoken, text_of, title_of, todo_of
 from minigen.course.manifest import Course, Lesson, course, read_source
 from minigen.course.progress import Progress
 from minigen.course.standing import begun, hole_states, lesson_state, next_hole, next_lesson, nudges
@@ -87,11 +88,12 @@ def run_watch(args: argparse.Namespace) -> int:
             with noticed() as waiting:
                 verdict = judge_file(lesson, holes=[hole] if hole else None, waiting=waiting)
         except MinigenError as error:  # a file half saved, or gone: the next save is another chance
-            print(f"minigen: {error}")
+            tell(f"minigen: {error}")
             return
         show(verdict)
         _note(verdict)
-        print("watching: save the file to check it again, Ctrl-C stops", flush=True)
+        tell("watching: save the file to check it again, Ctrl-C stops")
+        sys.stdout.flush()
 
     watch(lesson.exercise, check, once=args.once)
     return 0
@@ -105,7 +107,7 @@ def run_hint(args: argparse.Namespace) -> int:
     lesson, hole = where.parse(args.target)
     progress = Progress.load(where.root)
     hole = hole or next_hole(lesson, progress)
-    hints = load_bank(lesson).hints.get(hole, ())
+    hints = hints_of(lesson, hole, load_bank(lesson).hints.get(hole, ()))
     if not hints:
         raise CourseError(
             f"{lesson.name} has no hint for {hole}; `minigen read {lesson.short}` shows the text"
@@ -113,10 +115,10 @@ def run_hint(args: argparse.Namespace) -> int:
     record = progress.hole(lesson.name, hole)
     record["hints"] = min(record["hints"] + 1, len(hints))
     progress.save()
-    say(f"{lesson.short}:{hole}, hint {record['hints']} of {len(hints)}", "strong")
+    tell(f"{lesson.short}:{hole}, hint {record['hints']} of {len(hints)}", "strong")
     say(hints[record["hints"] - 1])
     if record["hints"] == len(hints):
-        say(f"that was the last; `minigen solution {lesson.short}:{hole}` shows the reference", "dim")
+        tell(f"that was the last; `minigen solution {lesson.short}:{hole}` shows the reference", "dim")
     return 0
 
 
@@ -147,7 +149,7 @@ def run_reset(args: argparse.Namespace) -> int:
     if not _agrees(f"put {what} back to its stub? (a backup is kept)", args):
         return 0
     kept = reset(lesson, hole)
-    print(f"{what} is its stub again" + (f"; the old file is {shown(kept)}" if kept else ""))
+    tell(f"{what} is its stub again" + (f"; the old file is {shown(kept)}" if kept else ""))
     return 0
 
 
@@ -158,9 +160,10 @@ def run_list(args: argparse.Namespace) -> int:
     width = max((len(lesson.name) for lesson in where.lessons), default=0)
     for lesson in where.lessons:
         states = hole_states(lesson, progress)
-        count = f"{list(states.values()).count('done')}/{len(states)} done"
+        count = spoken(f"{list(states.values()).count('done')}/{len(states)} done")
+        count, minutes = " " * (10 - width_of(count)) + count, spoken(f"{lesson.minutes:>4} min")
         style = {"failing": "strong"}.get(lesson_state(states), lesson_state(states))
-        say(f"{lesson.name:<{width}}  {count:>10}  {lesson.minutes:>4} min  {lesson.title}", style)
+        say(f"{lesson.name:<{width}}  {count}  {minutes}  {title_of(lesson)}", style)
     return 0
 
 
@@ -170,7 +173,8 @@ def run_read(args: argparse.Namespace) -> int:
     lesson = where.parse(args.target)[0] if args.target else next_lesson(where, Progress.load(where.root))
     if lesson is None:
         raise CourseError("all lessons are done; name the one to read again: `minigen read LESSON`")
-    markdown(read_source(lesson.text))
+    todo = [f"- `{hole.name}`: {says}" for hole in lesson.holes if (says := todo_of(lesson, hole.name))]
+    markdown("\n".join([read_source(text_of(lesson)), *todo]))
     return 0
 
 
@@ -180,18 +184,18 @@ def status(args: argparse.Namespace) -> int:
     progress = Progress.load(where.root)
     states = {lesson: hole_states(lesson, progress) for lesson in where.lessons}
     if not states:
-        raise CourseError(f"no lessons in {where.root / 'solutions'}; expected eNN_topic.py files")
+        raise CourseError(f"no lessons in {where.home / 'solutions'}; expected eNN_topic.py files")
     every = [state for found in states.values() for state in found.values()]
-    say(f"minigen: {every.count('done')} of {len(every)} holes done in {len(states)} lessons", "strong")
+    tell(f"minigen: {every.count('done')} of {len(every)} holes done in {len(states)} lessons", "strong")
     lesson = next_lesson(where, progress)
     if lesson is None:
-        say("all done; train a model on your own code: minigen train autoencoder --mine")
+        tell("all done; train a model on your own code: minigen train autoencoder --mine")
         return 0
     under_way = lesson_state(states[lesson]) == "failing"
     found = list(states[lesson].values())
-    say(f"next: {lesson.name}, {lesson.title} (about {lesson.minutes} minutes)")
-    say(f"      {found.count('done')} of {len(found)} holes done in {shown(lesson.exercise)}")
-    say(f"type: minigen {'check' if under_way else 'read'} {lesson.short}", "strong")
+    tell(f"next: {lesson.name}, {title_of(lesson)} (about {lesson.minutes} minutes)")
+    tell(f"      {found.count('done')} of {len(found)} holes done in {shown(lesson.exercise)}")
+    tell(f"type: minigen {'check' if under_way else 'read'} {lesson.short}", "strong")
     return 0
 
 
@@ -200,7 +204,7 @@ def _note(verdict: Verdict, quiet: bool = False) -> None:
     progress = Progress.load(verdict.lesson.root)
     progress.note(verdict)
     for line in [] if quiet else nudges(verdict, progress):
-        say(f"  {line}", "strong")
+        tell(f"  {line}", "strong")
     progress.save()
 
 
@@ -209,9 +213,9 @@ def _agrees(question: str, args: argparse.Namespace) -> bool:
     if args.yes:
         return True
     if not sys.stdin.isatty():
-        raise CourseError(f"{question} There is nobody to ask here: add --yes")
+        raise CourseError(f"{spoken(question)} There is nobody to ask here: add --yes")
     try:
-        return input(f"{question} [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"{spoken(question)} [y/N] ").strip().lower() in ("y", "yes")
     except EOFError:
         return False
 
@@ -223,7 +227,7 @@ def _targets(where: Course, args: argparse.Namespace) -> list[tuple[Lesson, list
     if args.file is not None and not args.targets:
         args.targets = [args.file.name]
     if not where.lessons:
-        raise CourseError(f"no lessons in {where.root / 'solutions'}; expected eNN_topic.py files")
+        raise CourseError(f"no lessons in {where.home / 'solutions'}; expected eNN_topic.py files")
     if args.all:
         return [(lesson, None) for lesson in where.lessons]
     if not args.targets:

@@ -5,11 +5,19 @@ from __future__ import annotations
 import functools
 import os
 import sys
+import unicodedata
 from pathlib import Path
 from typing import Any
 
+from minigen.course.language import spoken
+
 STYLES = {"done": "green", "failing": "bold red", "not started": "dim", "dim": "dim", "strong": "bold"}
 MARKS = {"done": ("✓", "+"), "failing": ("✗", "x"), "not started": ("·", "-")}
+
+
+def tell(text: str, style: str = "") -> None:
+    """A sentence of minigen's own, in the chosen language."""
+    say(spoken(text), style)
 
 
 def say(text: str = "", style: str = "") -> None:
@@ -34,6 +42,11 @@ def _wrapped(line: str) -> list[str]:
         return [line]
     first, *rest = Text(text).wrap(_console(), width - len(hanging))
     return [hanging[2:] + first.plain.rstrip(), *(hanging + one.plain.rstrip() for one in rest)]
+
+
+def width_of(text: str) -> int:
+    """The columns that a text takes in a terminal: a Korean letter takes two."""
+    return sum(1 + (unicodedata.east_asian_width(one) in "WF") for one in text)
 
 
 def mark(state: str) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from minigen.course.files import write_text
 from minigen.course.holes import functions
+from minigen.course.language import spoken
 from minigen.course.manifest import Lesson, read_source
 from minigen.course.stubs import make_stub
 from minigen.errors import CourseError
@@ -32,8 +33,10 @@ def difference(lesson: Lesson, holes: list[str]) -> list[str]:
     lines: list[str] = []
     for hole in holes:
         old, new = mine.get(hole, []), reference[hole]
-        names = f"yours: {hole}", f"reference: {hole}"
-        lines += list(difflib.unified_diff(old, new, *names, n=100, lineterm="")) or [f"{hole}: the same"]
+        names = spoken(f"yours: {hole}"), spoken(f"reference: {hole}")
+        lines += list(difflib.unified_diff(old, new, *names, n=100, lineterm="")) or [
+            spoken(f"{hole}: the same")
+        ]
     return lines
 
 

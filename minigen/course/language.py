@@ -52,8 +52,12 @@ def take(argv: list[str]) -> list[str]:
             language = rest.pop(0)
         else:
             raise CourseError(f"--lang says no language; expected one of {', '.join(LANGUAGES)}")
-    choose(language)
-    chosen()  # an unknown language is told before anything else happens
+    try:
+        choose(language)
+        chosen()
+    except CourseError:  # told before anything else happens, and in English
+        choose("en")
+        raise
     return left
 
 
@@ -71,6 +75,11 @@ def text_of(lesson: Lesson) -> Path:
     """The lesson's text; the English one where there is no other."""
     other = lesson.text.parent / chosen() / lesson.text.name
     return other if chosen() != "en" and other.exists() else lesson.text
+
+
+def todo_of(lesson: Lesson, hole: str) -> str:
+    """What a hole asks for, in the language of the course; empty in English, which stands in the exercise."""
+    return "" if chosen() == "en" else _read(_table(lesson)).get("todo", {}).get(hole, "")
 
 
 def hints_of(lesson: Lesson, hole: str, english: tuple[str, ...]) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, TextIO
 
+from minigen.course.console import width_of
+from minigen.course.language import spoken
+
 if TYPE_CHECKING:
     from minigen.course.runner import Waiting
 
@@ -28,13 +31,14 @@ class Notice:
         if seconds < self.after:
             self.clear()
             return
-        text = f"waiting for {what}: {int(seconds)} s (stopped at {allowed:g} s)"
+        text = spoken(f"waiting for {what}: {int(seconds)} s (stopped at {allowed:g} s)")
         if not self.moving:
             if self.shown != what:
                 self.shown = what
                 print(text, file=self.stream, flush=True)
             return
-        text = text[: shutil.get_terminal_size().columns - 1]
+        while width_of(text) >= shutil.get_terminal_size().columns:
+            text = text[:-1]
         if text != self.shown:
             self.clear()
             self.shown = text
@@ -44,7 +48,7 @@ class Notice:
     def clear(self) -> None:
         """Takes the line away again; what was printed plainly stays."""
         if self.moving and self.shown:
-            self.stream.write("\r" + " " * len(self.shown) + "\r")
+            self.stream.write("\r" + " " * width_of(self.shown) + "\r")
             self.stream.flush()
         self.shown = ""
 
