@@ -28,6 +28,7 @@ VERBS = {
     "explore": ("explore", "a page in which one drags through a model's codes"),
     "gradcheck": ("gradcheck", "check the gradients of functions in a file"),
     "data": ("data", "list, get or verify data sets"),
+    "init": ("init", "the course as a folder of your own, or what is new in it"),
     "doctor": ("doctor", "what this machine has and what is missing"),
 }
 

@@ -10,13 +10,18 @@ from minigen.errors import CourseError
 
 
 def write_text(path: Path, text: str) -> None:
+    """Writes the whole file or leaves the old one; UTF-8, lines as they are."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: Path, data: bytes) -> None:
     """Writes the whole file or leaves the old one: a temporary name beside it, flushed, then renamed."""
     temporary = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, path.stat().st_mode if path.exists() else 0o666 & ~_umask())

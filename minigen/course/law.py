@@ -88,7 +88,7 @@ def _form(lesson: Lesson, bank: Bank) -> Iterator[str]:
     for kind in KINDS:
         if not any(check.kind == kind for check in checks):
             yield f"{lesson.name}: no check of kind {kind!r}"
-    reach(lesson.root)
+    reach(lesson.home)
     for target in lesson.plugs.values():
         try:
             resolve(target)

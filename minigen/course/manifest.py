@@ -15,11 +15,16 @@ from minigen.course.holes import Hole, find_holes
 from minigen.errors import CourseError
 
 LESSON = re.compile(r"e(\d\d)_([a-z0-9_]+)\Z")
+PACKED = Path(__file__).resolve().parents[1] / "_course"  # where a wheel has it: setup.py puts it there
 
 
 @dataclass(frozen=True)
 class Lesson:
-    """One lesson: a name, and the paths that follow from it."""
+    """One lesson: a name, and the paths that follow from it.
+
+    The text and the exercise are in the learner's folder; solution and checks are there too in a clone, and in the
+    installed package where `minigen init` made the folder.
+    """
 
     root: Path
     name: str
@@ -35,8 +40,13 @@ class Lesson:
         return self.name.split("_", 1)[1]
 
     @property
+    def home(self) -> Path:
+        """The folder of its solution and its checks."""
+        return home(self.root)
+
+    @property
     def solution(self) -> Path:
-        return self.root / "solutions" / f"{self.name}.py"
+        return self.home / "solutions" / f"{self.name}.py"
 
     @property
     def exercise(self) -> Path:
@@ -48,11 +58,11 @@ class Lesson:
 
     @property
     def checks(self) -> Path:
-        return self.root / "tests" / "lessons" / f"test_{self.name}.py"
+        return self.home / "tests" / "lessons" / f"test_{self.name}.py"
 
     @property
     def bank(self) -> Path:
-        return self.root / "tests" / "lessons" / f"mistakes_{self.name}.py"
+        return self.home / "tests" / "lessons" / f"mistakes_{self.name}.py"
 
     @functools.cached_property
     def source(self) -> str:
@@ -109,14 +119,19 @@ class Lesson:
 
 @dataclass(frozen=True)
 class Course:
-    """A folder that holds `exercises/` and `solutions/`."""
+    """A folder that holds `exercises/`, and `solutions/` unless those are the installed package's."""
 
     root: Path
+
+    @property
+    def home(self) -> Path:
+        """The folder of the solutions and the checks."""
+        return home(self.root)
 
     @functools.cached_property
     def lessons(self) -> tuple[Lesson, ...]:
         """All lessons, in order."""
-        files = sorted((self.root / "solutions").glob("e[0-9][0-9]_*.py"))
+        files = sorted((self.home / "solutions").glob("e[0-9][0-9]_*.py"))
         return tuple(Lesson(self.root, file.stem) for file in files if LESSON.match(file.stem))
 
     def lesson(self, name: str) -> Lesson:
@@ -145,16 +160,36 @@ class Course:
         return lesson, lesson.hole(hole).name if colon else None
 
 
+def shipped() -> Path:
+    """The course that came with minigen: inside the package of a wheel, around it in a clone."""
+    return PACKED if PACKED.is_dir() else PACKED.parents[1]
+
+
+def home(root: Path) -> Path:
+    """Where the solutions and checks of the course under `root` are."""
+    return root if (root / "solutions").is_dir() else shipped()
+
+
 def find_root(start: Path | None = None) -> Path:
-    """The nearest folder upwards with exercises/ and solutions/, else the one minigen was installed from."""
+    """The nearest folder upwards with exercises/ that is a course's, else the clone minigen was installed from."""
     here = (start or Path.cwd()).resolve()
-    installed = Path(__file__).resolve().parents[2]
-    for folder in (here, *here.parents, installed):
-        if (folder / "exercises").is_dir() and (folder / "solutions").is_dir():
+    for folder in (here, *here.parents, PACKED.parents[1]):
+        if (folder / "exercises").is_dir() and (
+            (folder / "solutions").is_dir() or any((folder / "exercises").glob("e[0-9][0-9]_*.py"))
+        ):
             return folder
     raise CourseError(
-        f"no course here: neither {here} nor a folder above it holds exercises/ and solutions/; cd there"
+        f"no course here: neither {here} nor a folder above it holds exercises/; cd there, or make one: "
+        "`minigen init DIR`"
     )
+
+
+def any_home() -> Path:
+    """Where the solutions are for somebody who may be anywhere: those of the course around, else minigen's own."""
+    try:
+        return home(find_root())
+    except CourseError:
+        return shipped()
 
 
 def course(root: Path | str | None = None) -> Course:

@@ -43,7 +43,7 @@ class Part:
 def mine(lessons: Iterable[str] | None = None, root: Path | str | None = None) -> list[Part]:
     """Every hole with a place in the engine, of these lessons or all: the learner's where it is started."""
     where = course(root)
-    reach(where.root)
+    reach(where.home)
     chosen = where.lessons if lessons is None else [where.lesson(name) for name in lessons]
     return [part for lesson in chosen if lesson.plugs for part in _parts(lesson)]
 

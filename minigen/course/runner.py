@@ -106,7 +106,7 @@ class Runner:
         solution = os.path.realpath(self.lesson.solution)
         cached = os.path.join(os.path.dirname(solution), "__pycache__", self.lesson.name)
         return {
-            "root": str(self.lesson.root),
+            "root": str(self.lesson.home),
             "file": str(self.lesson.checks),
             "seed": self.seed,
             "memory": self.limits.megabytes,
