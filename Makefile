@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN = .venv/bin
 
-.PHONY: check test stubs bench sizes
+SEEDS ?= 1 2 3 4 5 6 7 8
+.PHONY: check test soak stubs bench sizes
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/pip install -q -e ".[dev]" && touch $@
@@ -11,7 +12,10 @@ check: ## format, lint, types, stubs, tests, demo: what CI runs
 	bash .ci/run
 
 test: .venv/.ready ## the tests alone
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
+
+soak: .venv/.ready ## what draws random inputs, again with other seeds: SEEDS="9 10" make soak
+	for s in $(SEEDS); do $(BIN)/python -m pytest -n auto -q --seed $$s || exit 1; done
 
 stubs: .venv/.ready ## regenerate the exercise stubs from the solutions
 	$(BIN)/python -m minigen.course.stubs --write

@@ -90,6 +90,7 @@ def test_flipped_bytes_are_refused_or_harmless(tmp_path, images, rng):
         (gzip.compress(idx_bytes(np.zeros((2, 2, 2), np.uint8)))[:-1], "cut short"),
         (idx_bytes(np.zeros((2, 2, 2), np.uint8))[:-3], "found 5 of 8 bytes"),
     ],
+    ids=lambda one: one if isinstance(one, str) else f"{len(one)} bytes",
 )
 def test_what_is_wrong_is_named(tmp_path, blob, says):
     assert says in refused(tmp_path / "x", blob)

@@ -42,8 +42,8 @@ def test_ci_runs_the_two_commands():
     script = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert ".venv/bin/minigen train autoencoder" in script
     assert ".venv/bin/minigen train autoencoder" in README
-    assert ".venv/bin/python -m pytest\n" in script
-    assert ".venv/bin/python -m pytest\n" in README
+    assert ".venv/bin/python -m pytest -n auto\n" in script
+    assert ".venv/bin/python -m pytest -n auto\n" in README
 
 
 def test_every_file_that_is_named_exists():

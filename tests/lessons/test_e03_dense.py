@@ -1122,11 +1122,11 @@ def test_error_rate_value(lesson, rng):
     for n, k in [(40, 40), (200, 5), (3, 10), (1, 3)]:
         logits = rng.standard_normal((n, k)) - 5
         labels = np.where(rng.random(n) < 0.6, logits.argmax(1), rng.integers(0, k, n)).astype(np.uint8)
-        if (
-            n == k
-        ):  # what looks along the wrong axis finds, too, is sometimes right: so that its error is its own
+        right = [0.0] * 2
+        while n == k and len({0, *right}) < 3:  # the wrong axis is right sometimes too, but not as often
             labels = np.where(rng.random(n) < 0.3, logits.argmax(0), labels)
             labels[:3] = logits[:3].argmin(1)
+            right = [float(np.mean(logits.argmax(axis) == labels)) for axis in (0, 1)]
         want = float(np.mean(logits.argmax(1) != labels))
         causes = {}
         if n == k:
@@ -1495,8 +1495,8 @@ def test_fit_decides_nothing_by_the_test_set(lesson, rng):
 
 @pytest.mark.hole("fit", kind="value")
 def test_fit_reports_the_test_error(lesson, rng):
-    for _ in range(3):
-        (x, labels), (test_x, test_labels) = problem(rng, 20), problem(rng, 300)
+    for _ in range(3):  # 20 and 307 have no divisor in common: no share of one set is a share of the other
+        (x, labels), (test_x, test_labels) = problem(rng, 20), problem(rng, 307)
         model = lesson.mlp((5, 8, 3), rng=rng)
         opt = lesson.SGD(model.parameters(), lr=0.5)
         before = float(np.mean(model(test_x).numpy().argmax(1) != test_labels))
