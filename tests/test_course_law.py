@@ -14,7 +14,7 @@ LESSONS = course().lessons
 @pytest.mark.parametrize("lesson", LESSONS, ids=[lesson.name for lesson in LESSONS])
 def test_the_law_holds(lesson, pytestconfig):
     seed = str(pytestconfig.minigen_seed)
-    command = [sys.executable, "-m", "minigen.course.law", lesson.name, "--seed", seed]  # a process of its own
+    command = [sys.executable, "-m", "minigen.course.law", lesson.name, "--seed", seed]
     done = subprocess.run(command, cwd=course().root, capture_output=True, text=True)
     breaches = [line for line in done.stdout.splitlines() if line.startswith("!!")]
     assert done.returncode == 0, "\n".join([*breaches, done.stderr])

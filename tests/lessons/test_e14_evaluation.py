@@ -574,7 +574,7 @@ def test_updates_use_the_bound(lesson, rng):
     grid = np.linspace(-9, 9, 2001)
     prior = normal_log(grid, 0, 0) + math.log(grid[1] - grid[0])
     gap = 0.0
-    while not 1.5 < gap < 3:  # until the ELBO is told from log p(x), but 400 draws are enough: each second model is
+    while not 1.5 < gap < 3:  # the ELBO is told from log p(x), and 400 draws are enough: every other model
         model, x = make(rng, lesson.IWAE, k=400, code=1)
         for p in model.decoder.parameters():
             p.data = 2 * p.data
