@@ -39,7 +39,7 @@ def english(lesson: Lesson) -> dict[str, Any]:
         "title": lesson.title,
         "todo": {hole.name: hole.todo for hole in lesson.holes},
         "hints": {hole: list(hints) for hole, hints in load_bank(lesson).hints.items()},
-        "messages": {template: template for template in templates(lesson.checks)},
+        "messages": {one: one for one in templates(lesson.checks)} if lesson.checks.exists() else {},
     }
 
 
@@ -109,6 +109,7 @@ def written(wanted: dict[str, Any], found: dict[str, Any]) -> str:
         lines += ["", f"[{section}]"]
         for key, own in entries.items():
             lines += _entry(key, own, others.pop(key, None))
+        others = {key: other for key, other in others.items() if other}
         if others:
             lines += [
                 "# left over: the English is gone, or was changed",

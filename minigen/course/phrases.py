@@ -11,7 +11,8 @@ import string
 from collections.abc import Mapping
 from functools import cache
 
-JOINTS = re.compile(r"(: |; |, |\. | \(|\)| and |\n)")
+JOINTS = re.compile(r"(: |; |, |\. |(?:^| )\(|\)| and |\n)")
+ADDED = re.compile(r"[:;,.] | \(")
 MOST = 24  # pieces between joints that are tried; a longer text is no sentence
 LONGEST = 4000
 
@@ -62,10 +63,12 @@ class Phrases:
         pieces = JOINTS.split(text)
         if not 1 < len(pieces) <= 2 * MOST:
             return text
-        for length in range(len(pieces) - 1, 0, -1):
-            for first in range(len(pieces) - length + 1):
+        for length in range(
+            len(pieces) - len(pieces) % 2 - 1, 0, -2
+        ):  # from text to text, not from joint to joint
+            for first in range(0, len(pieces) - length + 1, 2):
                 run = "".join(pieces[first : first + length])
-                found = self._whole(run.strip()) if any(map(str.isalpha, run)) else None
+                found = self._whole(run.strip()) if any(map(str.isalpha, run)) and _balanced(run) else None
                 if found is not None:
                     left, right = "".join(pieces[:first]), "".join(pieces[first + length :])
                     return self(left) + run.replace(run.strip(), found) + self(right)
@@ -77,14 +80,40 @@ def match(pieces: list[str], text: str) -> list[str] | None:
     first, *inner, last = pieces
     if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
         return None
-    gaps, at, end = [], len(first), len(text) - len(last)
+    gaps: list[str] = []
+    at, end, together = len(first), len(text) - len(last), 1
     for piece in inner:
+        if not piece:
+            together += 1  # two gaps with nothing between them
+            continue
         found = text.find(piece, at, end)
         if found < 0:
             return None
-        gaps.append(text[at:found])
-        at = found + len(piece)
-    return [*gaps, text[at:end]]
+        gaps += _split(text[at:found], together)
+        at, together = found + len(piece), 1
+    gaps += _split(text[at:end], together)
+    return gaps if all(map(_balanced, gaps)) or not _balanced(text) else None
+
+
+def _split(text: str, count: int) -> list[str]:
+    """A text for so many gaps in a row: what is added to a value begins at a joint outside brackets."""
+    if count == 1:
+        return [text]
+    depth = 0
+    for at, letter in enumerate(text):
+        if depth == 0 and ADDED.match(text, at):
+            return [text[:at], *_split(text[at:], count - 1)]
+        depth += (letter in "([") - (letter in ")]")
+    return [text, *[""] * (count - 1)]
+
+
+def _balanced(text: str) -> bool:
+    depth = 0
+    for letter in text:
+        depth += (letter == "(") - (letter == ")")
+        if depth < 0:
+            return False
+    return depth == 0 and text.count("`") % 2 == 0
 
 
 def _pieces(template: str) -> list[str]:
@@ -125,6 +154,7 @@ def _particle(both: str, sound: str) -> str:
 def _sound(before: str) -> str:
     """How the word at the end of a text ends when it is read aloud; empty where one cannot know."""
     before = before.rstrip("`'\")]}” ")
+    before = before[:-3] + "파이" if before.endswith(".py") else before
     last = before[-1:]
     alone = not before[-2:-1].isalpha()
     if last.isascii() and last.isalpha():
