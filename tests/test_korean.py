@@ -23,7 +23,6 @@ NOT_YET = {
     "e01_gradcheck",
     "e02_autograd",
     "e03_dense",
-    "e06_lstm",
     "e07_autoencoder",
     "e08_finetune",
     "e09_autoregressive",
@@ -158,6 +157,7 @@ def test_a_sentence_is_found_by_its_longest_template_and_its_gaps_are_sentences_
             "{0} is wrong: {1} times the right one": "{0}: 올바른 값의 {1}배",
             "at index {0}": "위치 {0}",
             "the sign is flipped": "부호가 반대",
+            "the padded image at {0}": "{0}에서 본 이미지",
             "{{b}} needs {0}, then {1}": "{{b}} 먼저 {1}, 그리고 {0}",
             "{0} has no hole {1}{2}; its holes: {3}": "{0}에는 {1}(이)라는 구멍이 없음{2}: {3}",
             "{0} is not here (get {1})": "{0} 없음({1} 하세요)",
@@ -167,6 +167,10 @@ def test_a_sentence_is_found_by_its_longest_template_and_its_gaps_are_sentences_
     )
     assert say("x is wrong: 3 times the right one") == "x: 올바른 값의 3배"
     assert say("  y is wrong: the sign is flipped\n") == "  y가 틀림: 부호가 반대\n"
+    assert (
+        say("the padded image at f(2) is wrong: the sign is flipped")
+        == "f(2)에서 본 이미지가 틀림: 부호가 반대"
+    )
     assert say("at index 3: the sign is flipped (at index 4)") == "위치 3: 부호가 반대 (위치 4)"
     assert say("{b} needs 1, then 2") == "{b} 먼저 2, 그리고 1"
     assert say("e01 has no hole 'a'; its holes: b") == "e01에는 'a'라는 구멍이 없음: b"

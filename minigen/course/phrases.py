@@ -30,39 +30,50 @@ class Phrases:
             elif other:
                 gapped.append((pieces, other))
         self.gapped = sorted(gapped, key=lambda one: (-sum(map(len, one[0])), len(one[0])))
-        self.known: dict[str, str | None] = {}
+        self.known: dict[str, tuple[str, int] | None] = {}
 
     def __call__(self, text: str) -> str:
         """The translation; what is in no template stays as it is."""
+        return self._say(text)[0]
+
+    def _say(self, text: str) -> tuple[str, int]:
+        """The translation, and how many letters of the text were found in templates."""
         bare = text.strip()
         if not bare or len(bare) > LONGEST or not any(map(str.isalpha, bare)):
-            return text
+            return text, 0
         at = text.index(bare)
-        whole = self._whole(bare)
-        return text[:at] + (self._parts(bare) if whole is None else whole) + text[at + len(bare) :]
+        said, letters = self._whole(bare) or self._parts(bare)
+        return text[:at] + said + text[at + len(bare) :], letters
 
-    def _whole(self, text: str) -> str | None:
-        """The translation of a text that is one sentence; None if it is none that is known."""
+    def _whole(self, text: str) -> tuple[str, int] | None:
+        """The translation of a text that is one sentence; None if it is none that is known.
+
+        Of several templates the one that leaves least unexplained. `the cell {0}` explains `the cell h is wrong: ...`
+        as well as `{0} is wrong: {1}` does: the one that begins with a gap is the sentence around the other.
+        """
         if text in self.fixed:
-            return self.fixed[text]
+            return self.fixed[text], len(text)
         if text not in self.known:
-            self.known[text] = next(filter(None, (self._fill(*one, text) for one in self.gapped)), None)
+            found = [one for template in self.gapped if (one := self._fill(*template, text))]
+            self.known[text] = max(found, key=lambda one: one[1:])[:2] if found else None
         return self.known[text]
 
-    def _fill(self, pieces: list[str], other: str, text: str) -> str | None:
+    def _fill(self, pieces: list[str], other: str, text: str) -> tuple[str, int, bool] | None:
         gaps = match(pieces, text)
         if gaps is None or gaps == [text]:
             return None
+        said = [self._say(gap) for gap in gaps]
+        letters = sum(map(len, pieces)) + sum(one[1] for one in said)
         try:
-            return particles(other.format(*map(self, gaps)))
+            return particles(other.format(*(one[0] for one in said))), letters, not pieces[0]
         except (IndexError, KeyError, ValueError):
             return None  # a translation with other gaps than the English: the check of the tables tells it
 
-    def _parts(self, text: str) -> str:
+    def _parts(self, text: str) -> tuple[str, int]:
         """Sentences between joints: the longest run of pieces that is one, and the same to its left and right."""
         pieces = JOINTS.split(text)
         if not 1 < len(pieces) <= 2 * MOST:
-            return text
+            return text, 0
         for length in range(
             len(pieces) - len(pieces) % 2 - 1, 0, -2
         ):  # from text to text, not from joint to joint
@@ -70,9 +81,11 @@ class Phrases:
                 run = "".join(pieces[first : first + length])
                 found = self._whole(run.strip()) if any(map(str.isalpha, run)) and _balanced(run) else None
                 if found is not None:
-                    left, right = "".join(pieces[:first]), "".join(pieces[first + length :])
-                    return self(left) + run.replace(run.strip(), found) + self(right)
-        return text
+                    left = self._say("".join(pieces[:first]))
+                    right = self._say("".join(pieces[first + length :]))
+                    said = left[0] + run.replace(run.strip(), found[0]) + right[0]
+                    return said, left[1] + found[1] + right[1]
+        return text, 0
 
 
 def match(pieces: list[str], text: str) -> list[str] | None:
