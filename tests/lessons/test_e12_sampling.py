@@ -370,7 +370,7 @@ def test_naive_keeps_no_graph(lesson, rng):
 def test_row_limited_value(lesson, rng):
     for changes in (*MODELS, {"side": 9}, {"side": 8, "gated": True, "blocks": 1}):
         model = make(rng, **changes)
-        x, side, reach = images(model, rng, 2), model.config.side, model.reach
+        x, side, reach = images(model, rng, 8), model.config.side, model.reach
         full = numbers(model.logits(x))
 
         def cut(first, last, row, j, model=model, x=x):
@@ -1063,7 +1063,7 @@ def test_complete_shape(lesson, rng):
 def test_complete_value(lesson, rng):
     for changes in ({}, {"gated": True, "side": 4}, {"colours": 3, "side": 3}):
         model = make(rng, **changes)
-        x, side = images(model, rng, 4), model.config.side
+        x, side = images(model, rng, 60), model.config.side
         for rows, temperature in ((2, 0.3), (0, 1.0), (side, 1.0), (side - 1, 1.0)):
             seed = int(rng.integers(2**31))
             found = lesson.complete(model, x, rows, np.random.default_rng(seed), temperature=temperature)
