@@ -33,8 +33,10 @@ SILENT_WORDS = {"match", "dtype", "ids", "metavar", "prog", "encoding", "action"
 
 def templates(path: Path) -> list[str]:
     """The templates of a file in the order of its text, each once."""
-    found = dict.fromkeys(_walk(ast.parse(path.read_text(encoding="utf-8"))))
-    return list(found)
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    lists = {name for node in ast.walk(tree) if (name := _taken_apart(node))}
+    body = [node for node in tree.body if not lists.intersection(map(ast.unparse, _targets(node)))]
+    return list(dict.fromkeys(text for node in body for text in _walk(node)))
 
 
 def fields(template: str) -> list[str]:
@@ -60,6 +62,22 @@ def _walk(node: ast.AST) -> Iterator[str]:
         return
     for child in _heard(node):
         yield from _walk(child)
+
+
+def _taken_apart(node: ast.AST) -> str:
+    """`NAMES` of `NAMES.split()`: what is in it are words for the code."""
+    split = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "split"
+    return ast.unparse(node.func.value) if split else ""  # type: ignore[attr-defined]
+
+
+def _targets(node: ast.stmt) -> list[ast.expr]:
+    return (
+        node.targets
+        if isinstance(node, ast.Assign)
+        else [node.target]
+        if isinstance(node, ast.AugAssign)
+        else []
+    )
 
 
 def _heard(node: ast.AST) -> Iterator[ast.AST]:

@@ -6,15 +6,17 @@ brackets, a list), they are looked for between the joints.
 
 from __future__ import annotations
 
+import itertools
 import re
 import string
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 JOINTS = re.compile(r"(: |; |, |\. |(?:^| )\(|\)| and |\n)")
 ADDED = re.compile(r"[:;,.] | \(")
 MOST = 24  # pieces between joints that are tried; a longer text is no sentence
 LONGEST = 4000
+WAYS = 12  # in which one template is tried on one text
 
 
 class Phrases:
@@ -31,6 +33,7 @@ class Phrases:
                 gapped.append((pieces, other))
         self.gapped = sorted(gapped, key=lambda one: (-sum(map(len, one[0])), len(one[0])))
         self.known: dict[str, tuple[str, int] | None] = {}
+        self.told: dict[str, tuple[str, int]] = {}
 
     def __call__(self, text: str) -> str:
         """The translation; what is in no template stays as it is."""
@@ -41,9 +44,16 @@ class Phrases:
         bare = text.strip()
         if not bare or len(bare) > LONGEST or not any(map(str.isalpha, bare)):
             return text, 0
-        at = text.index(bare)
-        said, letters = self._whole(bare) or self._parts(bare)
-        return text[:at] + said + text[at + len(bare) :], letters
+        if text not in self.told:
+            at = text.index(bare)
+            said, letters = self._best(bare)
+            self.told[text] = text[:at] + said + text[at + len(bare) :], letters
+        return self.told[text]
+
+    def _best(self, text: str) -> tuple[str, int]:
+        """One sentence or several, whichever explains more; several, if both explain as much."""
+        whole, parts = self._whole(text), self._parts(text)
+        return whole if whole and whole[1] > parts[1] else parts
 
     def _whole(self, text: str) -> tuple[str, int] | None:
         """The translation of a text that is one sentence; None if it is none that is known.
@@ -59,10 +69,13 @@ class Phrases:
         return self.known[text]
 
     def _fill(self, pieces: list[str], other: str, text: str) -> tuple[str, int, bool] | None:
-        gaps = match(pieces, text)
-        if gaps is None or gaps == [text]:
+        """The translation of a text by one template: where it fits in several ways, the one that explains most."""
+        ways = [gaps for gaps in itertools.islice(matches(pieces, text), WAYS) if gaps != [text]]
+        if not ways:
             return None
-        said = [self._say(gap) for gap in gaps]
+        said = max(
+            ([self._say(gap) for gap in gaps] for gaps in ways), key=lambda way: sum(one[1] for one in way)
+        )
         letters = sum(map(len, pieces)) + sum(one[1] for one in said)
         try:
             return particles(other.format(*(one[0] for one in said))), letters, not pieces[0]
@@ -81,31 +94,37 @@ class Phrases:
                 run = "".join(pieces[first : first + length])
                 found = self._whole(run.strip()) if any(map(str.isalpha, run)) and _balanced(run) else None
                 if found is not None:
-                    left = self._say("".join(pieces[:first]))
-                    right = self._say("".join(pieces[first + length :]))
-                    said = left[0] + run.replace(run.strip(), found[0]) + right[0]
-                    return said, left[1] + found[1] + right[1]
+                    last = first + length
+                    left, right = pieces[: max(first - 1, 0)], pieces[last + 1 :]
+                    before, after = self._say("".join(left)), self._say("".join(right))
+                    said = [before[0], *pieces[len(left) : first], run.replace(run.strip(), found[0])]
+                    said += [*pieces[last : last + 1], after[0]]
+                    return "".join(said), before[1] + found[1] + after[1]
         return text, 0
 
 
-def match(pieces: list[str], text: str) -> list[str] | None:
-    """What stands between the pieces of a template in a text that was made from it; None if it was not."""
+def matches(pieces: list[str], text: str) -> Iterator[list[str]]:
+    """What may stand between the pieces of a template in a text that was made from it, brackets kept together."""
     first, *inner, last = pieces
     if len(text) < len(first) + len(last) or not text.startswith(first) or not text.endswith(last):
-        return None
-    gaps: list[str] = []
-    at, end, together = len(first), len(text) - len(last), 1
-    for piece in inner:
-        if not piece:
-            together += 1  # two gaps with nothing between them
-            continue
-        found = text.find(piece, at, end)
-        if found < 0:
-            return None
-        gaps += _split(text[at:found], together)
-        at, together = found + len(piece), 1
-    gaps += _split(text[at:end], together)
-    return gaps if all(map(_balanced, gaps)) or not _balanced(text) else None
+        return
+    for gaps in _between(inner, text[len(first) : len(text) - len(last)], 1):
+        if all(map(_balanced, gaps)) or not _balanced(text):
+            yield gaps
+
+
+def _between(pieces: list[str], text: str, together: int) -> Iterator[list[str]]:
+    """The gaps of a text with the pieces in it; `together` gaps come before the next piece."""
+    if not pieces:
+        yield _split(text, together)
+    elif not pieces[0]:
+        yield from _between(pieces[1:], text, together + 1)  # two gaps with nothing between them
+    else:
+        at = text.find(pieces[0])
+        while at >= 0:
+            for after in _between(pieces[1:], text[at + len(pieces[0]) :], 1):
+                yield [*_split(text[:at], together), *after]
+            at = text.find(pieces[0], at + 1)
 
 
 def _split(text: str, count: int) -> list[str]:
@@ -141,7 +160,7 @@ def _pieces(template: str) -> list[str]:
 
 # Korean: a particle depends on the last sound of the word before it. A translator writes both forms, as one does where
 # the word is not known, and the one that fits is chosen here; after a foreign word both stay.
-PARTICLE = re.compile(r"(은\(는\)|이\(가\)|을\(를\)|과\(와\)|\(으\)로|\(이\)(?=[가-힣]))")
+PARTICLE = re.compile(r"(은\(는\)|이\(가\)|을\(를\)|과\(와\)|\(으\)로|\(이\)(?=[가-힣])|(?<=\S)이어야)")
 OPEN, CLOSED, LIQUID = "open", "closed", "liquid"
 SOUNDS = dict(zip("0123456789", "영일이삼사오육칠팔구", strict=True)) | dict(
     zip("LMNRlmnr%", "엘엠엔알엘엠엔알트", strict=True)
@@ -158,6 +177,8 @@ def _particle(both: str, sound: str) -> str:
         return both
     if both == "(으)로":
         return "으로" if sound == CLOSED else "로"
+    if both == "이어야":
+        return "여야" if sound == OPEN else both
     if both == "(이)":
         return "" if sound == OPEN else "이"
     return both[2] if sound == OPEN else both[0]
