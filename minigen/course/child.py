@@ -1,8 +1,9 @@
 """The process in which a learner's code meets the checks. Run by runner.py as a script, never imported by it.
 
-It tells the parent what it does (conversation.py) and decides nothing: what is not reported as passed has not
-passed. pytest collects the checks before a line of
-the learner's code has run; the functions that checks rely on are compared with what they were after each one.
+It tells the parent what it does (conversation.py) and decides nothing: what is not reported as passed has not passed.
+pytest collects the checks before a line of the learner's code has run; what checks rely on is frozen (seal.py), and
+compared with what it was after each one. Sealed, every variant runs in a fork of its own, so none can leave anything to
+the next, and this process, which reports how each of them ended, never runs a line of theirs.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import marshal
 import os
+import signal
 import sys
 import time
 import traceback
@@ -19,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 LONGEST = 3000
+OFF = "cacheprovider warnings terminal junitxml logging faulthandler threadexception unraisableexception"
 
 
 class Judge:
@@ -32,8 +35,9 @@ class Judge:
         self.variant: dict[str, Any] = {}
         self.modules: dict[str, Any] = {}
         self.result: dict[str, Any] = {}
+        self.checks: dict[str, tuple[Any, tuple[str, ...]]] = {}
         self.guard: Any = None
-        self.watching = False
+        self.walls: Any = None
 
     def pytest_configure(self, config: Any) -> None:
         config.addinivalue_line("markers", "hole(name, kind, seconds): the hole that a check judges")
@@ -44,24 +48,55 @@ class Judge:
 
     def pytest_runtestloop(self, session: Any) -> bool:
         """Every variant against its checks, in place of pytest's own loop."""
-        from minigen.course.conversation import Guard, limit_memory
+        from minigen.course.conversation import limit_memory
 
         if session.testsfailed:
-            return (
-                True  # the file of the checks does not import: the parent has been told, and nothing has run
-            )
+            return True  # the checks' file does not import: the parent has been told, and nothing has run
         items = [(item.originalname, item) for item in session.items]
+        for _, item in items:  # taken now: what a learner's file does to pytest comes too late
+            self.checks[item.name] = item.obj, item._fixtureinfo.argnames
         self.send("collected", items=[[name, item.name] for name, item in items])
-        self.guard = Guard(item.module for item in session.items)
+        self.enclose({item.module for _, item in items})
         limit_memory(self.request["memory"])
-        sys.addaudithook(self.audit)
         for variant in self.request["variants"]:
-            self.variant = variant
-            for name, item in items:
-                if name in variant["checks"] and not self.one(item):
-                    break
+            (self.apart if self.request["scratch"] else self.through)(variant, items)
         self.send("finished")
         return True
+
+    def enclose(self, modules: set[Any]) -> None:
+        """What checks rely on stays as it is, and their own modules and the solution cannot be found by name."""
+        from minigen.course.conversation import Guard, relied_on
+        from minigen.course.seal import Walls
+
+        trusted = (*self.request["trusted"], "<frozen ", "<reference ", "<__array_function__")
+        self.walls = Walls(self.request["forbidden"], self.request["scratch"], trusted)
+        self.guard = Guard(modules)
+        self.walls.freeze(relied_on(modules))
+        for name in [
+            key for key, one in sys.modules.items() if one in modules or key == self.request["solution"]
+        ]:
+            del sys.modules[name]
+
+    def through(self, variant: dict[str, Any], items: list[Any]) -> None:
+        """One variant, check by check."""
+        self.variant = variant
+        for name, item in items:
+            if name in variant["checks"] and not self.one(item):
+                break
+
+    def apart(self, variant: dict[str, Any], items: list[Any]) -> None:
+        """One variant in a fork; how the fork ended is told. All of it ends with the parent."""
+        parent, child = os.getppid(), os.fork()
+        if not child:
+            try:
+                self.through(variant, items)
+            finally:
+                os._exit(0)
+        while (ended := os.waitpid(child, os.WNOHANG))[0] == 0:
+            if os.getppid() != parent:
+                os.killpg(0, signal.SIGKILL)
+            time.sleep(0.005)
+        self.send("left", variant=variant["id"], code=os.waitstatus_to_exitcode(ended[1]))
 
     def one(self, item: Any) -> bool:
         """Runs one check; whether the next of this variant should run too."""
@@ -92,10 +127,10 @@ class Judge:
         """Calls the check; only a check that returns, with everything it relies on in place, has passed."""
         import numpy as np
 
-        wanted = pyfuncitem._fixtureinfo.argnames
+        function, wanted = self.checks[pyfuncitem.name]
         try:
             with np.errstate():
-                pyfuncitem.obj(**{name: pyfuncitem.funcargs[name] for name in wanted})
+                function(**{name: pyfuncitem.funcargs[name] for name in wanted})
         except BaseException as error:
             self.result = self.describe(error)
         else:
@@ -106,12 +141,16 @@ class Judge:
         """The module of the current variant, made once."""
         key = self.variant["id"]
         if key not in self.modules:
+            from minigen.course.seal import guarded
+
             module = types.ModuleType(self.variant["module"])
             module.__file__ = self.variant["filename"]
+            if self.request["scratch"]:
+                module.__dict__["__builtins__"] = guarded()
             self.modules = {key: module}
             sys.modules[module.__name__] = module
             code = marshal.loads(base64.b64decode(self.variant["code"]))
-            self.watching = True
+            self.walls.raise_()
             try:
                 exec(code, module.__dict__)
             except BaseException as error:
@@ -121,15 +160,6 @@ class Judge:
             self.result = self.describe(failure)
             raise failure
         return self.modules[key]
-
-    def audit(self, event: str, args: tuple[Any, ...]) -> None:
-        """Once the learner's code runs, nobody opens the solution: not even by a name glued from pieces."""
-        if event == "open" and self.watching and args and isinstance(args[0], str | bytes):
-            path = os.path.realpath(os.fsdecode(args[0]))
-            if any(path.startswith(start) for start in self.request["forbidden"]):
-                raise PermissionError(
-                    "the file opens its own solution, which is what this check compares with"
-                )
 
     def describe(self, error: BaseException) -> dict[str, Any]:
         """What a person needs to know of an exception: message, and the learner's own line."""
@@ -195,11 +225,8 @@ def main() -> int:
             return np.random.default_rng([judge.request["seed"], zlib.crc32(request.node.name.encode())])
 
     plain = ["--noconftest", "--import-mode=importlib", "--assert=plain", "-s"]
-    off = [
-        word
-        for name in ("cacheprovider", "warnings", "terminal", "junitxml")
-        for word in ("-p", f"no:{name}")
-    ]
+    off = [word for name in OFF for word in ("-p", f"no:{name}")]
+    sys.modules["__main__"] = types.ModuleType("__main__")  # nobody imports the judge
     place = ["-c", os.devnull, f"--rootdir={request['root']}", request["file"]]
     return int(pytest.main([*plain, *off, *place], plugins=[judge, Fixtures()]))
 

@@ -18,6 +18,7 @@ from types import CodeType
 from minigen.course.holes import Function, functions
 from minigen.course.manifest import Lesson
 from minigen.course.stubs import make_stub
+from minigen.course.trespass import trespass
 
 FAR = 1_000_000
 
@@ -57,6 +58,15 @@ class Draft:
             )
             raise Refused(says, line, text)
         return tree
+
+    def inspect(self) -> None:
+        """Refused where the text reaches into the checks: what a learner's own file may, a submission may not."""
+        if found := trespass(self.tree, _reference(self.lesson)):
+            line, says = found
+            text = self.source.splitlines()[line - 1].strip()
+            raise Refused(
+                f"{says}, which reaches into the checks and no exercise needs: take it out", line, text
+            )
 
     def state(self, hole: str) -> str:
         """`not started` (as in the stub), `missing` (no such function) or `started`."""

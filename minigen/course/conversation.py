@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import json
 import os
 import sys
@@ -13,21 +14,27 @@ from types import ModuleType
 from typing import Any
 
 HOUSE = ("minigen", "_pytest")
+LARGEST = 2**28  # bytes of a file that a check may leave
 DESCRIBED = (property, classmethod, functools.cached_property)  # no functions themselves, but they run one
+
+
+def mark(word: str) -> bytes:
+    """What stands between two outputs: made from the word, which it does not give away."""
+    return hashlib.sha256(word.encode()).hexdigest().encode()
 
 
 class Channel:
     """The pipe to the parent; each line carries a word that only the two know."""
 
     def __init__(self, handle: int, word: str) -> None:
-        self.handle, self.word = handle, word
+        self.handle, self.word, self.mark = handle, word, mark(word)
 
     def send(self, event: str, **fields: Any) -> None:
         """One line to the parent, and a mark in what is printed: so the parent can tell whose output is whose."""
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
-            os.write(1, self.word.encode())
+            os.write(1, self.mark)
         data = (json.dumps({"word": self.word, "event": event, **fields}) + "\n").encode()
         while data:
             data = data[os.write(self.handle, data) :]
@@ -77,6 +84,12 @@ def _relied_on(modules: Iterable[ModuleType]) -> Iterator[tuple[Any, str, Any]]:
                 yield owner, name, value
 
 
+def relied_on(modules: Iterable[ModuleType]) -> list[ModuleType]:
+    """Every module whose names a check may use: all of numpy, minigen, pytest and the standard ones, and these."""
+    names = ("builtins", "math", "operator", "copy", "numpy", "pytest", "scipy", *HOUSE)
+    return [*modules, *(one for name, one in sorted(sys.modules.items()) if name.split(".")[0] in names)]
+
+
 def _called(owner: Any) -> str:
     """numpy, or _pytest.python.Function."""
     return f"{owner.__module__}.{owner.__qualname__}" if isinstance(owner, type) else owner.__name__
@@ -91,5 +104,6 @@ def limit_memory(megabytes: int) -> None:
         limit = taken + megabytes * 2**20
         resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (LARGEST, LARGEST))
     except (ImportError, OSError, ValueError):
         pass  # a system without these limits: the time limit still holds

@@ -21,21 +21,36 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from minigen.course.conversation import mark
+
+NEEDED = {
+    "PATH",
+    "HOME",
+    "LANG",
+    "TZ",
+    "PYTHONPATH",
+    "LD_LIBRARY_PATH",
+    "MINIGEN_DATA",
+    "OPENBLAS_NUM_THREADS",
+}
+LOUDEST = 2**22  # bytes on the pipe at once
+
 
 @dataclass(frozen=True)
 class Limits:
-    """What one check may take; `seconds` replaces what the check asks for."""
+    """What one check may take; `seconds` replaces what the check asks for. `sealed`: for other people's code."""
 
     seconds: float | None = None
     megabytes: int = 4096
     output: int = 1_000_000
     start: float = 180.0
+    sealed: bool = False
 
 
 class Child:
     """`python SCRIPT`, told in `request` what to do, in a session of its own."""
 
-    def __init__(self, script: Path, request: dict[str, Any], folder: Path) -> None:
+    def __init__(self, script: Path, request: dict[str, Any], folder: Path, scratch: str = "") -> None:
         self.word = secrets.token_hex(16)
         self.printed, self.heard = bytearray(), bytearray()
         self.since = time.monotonic()
@@ -49,7 +64,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 pass_fds=(write,),
                 cwd=folder,
-                env=_environment(),
+                env=_environment(scratch),
                 start_new_session=True,
             )
         except BaseException:
@@ -87,7 +102,7 @@ class Child:
                     self._take_output(printed, most)
                 if self.channel in ready and not self._take_events(printed, most, hear):
                     return "end"
-                if len(self.printed) > most:
+                if len(self.printed) > most or len(self.heard) > LOUDEST:
                     return "output"
                 if self.finished or (not ready and self.process.poll() is not None):
                     return "end"
@@ -108,6 +123,8 @@ class Child:
         for data in _chunks(self.channel):
             self.heard += data
             closed = False
+            if len(self.heard) > LOUDEST:
+                break  # not our child's way of speaking: listen() ends it
         *lines, rest = bytes(self.heard).split(b"\n")
         self.heard = bytearray(rest)
         for line in lines:
@@ -116,8 +133,8 @@ class Child:
                 if isinstance(event, dict) and event.pop("word", None) == self.word:
                     self._take_output(printed, most)
                     self.since = time.monotonic()
-                    before, mark, after = bytes(self.printed).partition(self.word.encode())
-                    self.printed = bytearray(after if mark else b"")
+                    before, found, after = bytes(self.printed).partition(mark(self.word))
+                    self.printed = bytearray(after if found else b"")
                     self.finished = self.finished or event["event"] == "finished"
                     hear(event, before.decode(errors="replace"))
         return not closed
@@ -143,9 +160,9 @@ class Child:
             return ended, f"printed more than {most:,} characters: is there a print in a loop?"
         return "crashed", self.obituary()
 
-    def obituary(self) -> str:
+    def obituary(self, code: int | None = None) -> str:
         """How Python ended."""
-        code = self.process.returncode
+        code = self.process.returncode if code is None else code
         if code is not None and code < 0:
             try:
                 name = signal.Signals(-code).name
@@ -162,9 +179,12 @@ def _chunks(handle: int) -> Iterator[bytes]:
             yield data
 
 
-def _environment() -> dict[str, str]:
-    """The user's, without what would change how Python and pytest run."""
+def _environment(scratch: str) -> dict[str, str]:
+    """The user's, without what would change how Python and pytest run; sealed, no more of it than is needed."""
     drop = ("PYTEST_ADDOPTS", "PYTEST_PLUGINS", "PYTHONSTARTUP", "PYTHONWARNINGS", "PYTHONINSPECT")
     kept = {name: value for name, value in os.environ.items() if name not in drop}
+    if scratch:
+        kept = {name: value for name, value in kept.items() if name in NEEDED or name.startswith("LC_")}
+        kept |= {"TMPDIR": scratch}
     kept.setdefault("OPENBLAS_NUM_THREADS", "1")  # small products: more threads only get in each other's way
     return kept | {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PYTHONIOENCODING": "utf-8", "MPLBACKEND": "Agg"}

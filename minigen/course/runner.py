@@ -7,8 +7,11 @@ variant that it was judging; the others go on in the next child.
 from __future__ import annotations
 
 import base64
+import contextlib
 import marshal
 import os
+import sysconfig
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -72,7 +75,11 @@ class Runner:
         limits: Limits,
         stop_early: bool = False,
         waiting: Waiting | None = None,
+        secret: Sequence[str] = (),
     ) -> None:
+        self.secret = [
+            os.path.realpath(one) for one in secret
+        ]  # other people's work, and what is noted of it
         self.lesson, self.seed, self.limits, self.stop_early = lesson, seed, limits, stop_early
         self.waiting = waiting
         self.items: list[tuple[str, str]] = []
@@ -88,20 +95,33 @@ class Runner:
         pending = [one for one in variants if one.checks]
         while pending:
             self.current, self.broken = None, ""
-            child = Child(Path(__file__).with_name("child.py"), self._request(pending), self.lesson.root)
-            ended = "interrupted"
-            try:
-                ended = child.listen(self._hear, self._allowed, self.limits.output, self._wait)
-            finally:
-                child.stop(patience=1.0 if ended == "end" else 0.0)
-            self._conclude(child, ended)
+            with self._folder() as scratch:
+                child = self._run(pending, scratch)
             left = [] if child.finished else [one for one in pending if not self.results[one.id]]
             if len(left) == len(pending):
                 raise BrokenChecks(self._diagnose(child))
             pending = left
         return {name: list(found.values()) for name, found in self.results.items()}
 
-    def _request(self, variants: Sequence[Variant]) -> dict[str, Any]:
+    def _folder(self) -> contextlib.AbstractContextManager[str]:
+        """Where other people's code may write: a folder that goes away with what is in it; '' for one's own."""
+        if not self.limits.sealed:
+            return contextlib.nullcontext("")
+        return tempfile.TemporaryDirectory(prefix="minigen-", ignore_cleanup_errors=True)
+
+    def _run(self, variants: Sequence[Variant], scratch: str) -> Child:
+        """One child, heard out, stopped and concluded."""
+        script, folder = Path(__file__).with_name("child.py"), Path(scratch or self.lesson.root)
+        child = self.child = Child(script, self._request(variants, scratch), folder, scratch)
+        ended = "interrupted"
+        try:
+            ended = child.listen(self._hear, self._allowed, self.limits.output, self._wait)
+        finally:
+            child.stop(patience=1.0 if ended == "end" else 0.0)
+        self._conclude(child, ended)
+        return child
+
+    def _request(self, variants: Sequence[Variant], scratch: str) -> dict[str, Any]:
         """What a new child is told."""
         solution = os.path.realpath(self.lesson.solution)
         cached = os.path.join(os.path.dirname(solution), "__pycache__", self.lesson.name)
@@ -111,7 +131,10 @@ class Runner:
             "seed": self.seed,
             "memory": self.limits.megabytes,
             "stop_early": self.stop_early,
-            "forbidden": [solution, cached, os.path.realpath(self.lesson.bank)],
+            "forbidden": [solution, cached, os.path.realpath(self.lesson.bank), *self.secret],
+            "solution": f"solutions.{self.lesson.name}",
+            "scratch": scratch,
+            "trusted": _trusted(self.lesson),
             "variants": [_packed(one, self.lesson) for one in variants],
         }
 
@@ -145,6 +168,8 @@ class Runner:
             )
             outcome.output, outcome.seconds = printed, event["seconds"]
             self._record(outcome)
+        elif kind == "left" and self.current and self.current[0] == event["variant"]:
+            self._record(Outcome("", "", "crashed", self.child.obituary(event["code"]), None, printed))
 
     def _record(self, outcome: Outcome) -> None:
         """What became of the check at hand."""
@@ -179,6 +204,13 @@ class Runner:
         lines = [line for line in text.strip().splitlines() if line.strip()]
         says = lines[-1].strip() if lines else child.obituary()
         return f"{self.lesson.checks} cannot run: {says}"
+
+
+def _trusted(lesson: Lesson) -> list[str]:
+    """The folders of code that is not the learner's: Python, its packages, minigen, the course."""
+    paths = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    paths += [str(Path(__file__).parents[1]), str(lesson.home / "solutions"), str(lesson.home / "tests")]
+    return [form + os.sep for path in dict.fromkeys(paths) for form in {path, os.path.realpath(path)}]
 
 
 def _packed(variant: Variant, lesson: Lesson) -> dict[str, Any]:

@@ -100,8 +100,12 @@ def judge(
     limits: Limits | None = None,
     stop_early: bool = False,
     waiting: Waiting | None = None,
+    secret: Sequence[str] = (),
 ) -> dict[str, Verdict]:
-    """Verdicts on several files of one lesson, all in one child process where nothing goes wrong."""
+    """Verdicts on several files of one lesson, all in one child process where nothing goes wrong.
+
+    secret: folders that none of them may read. With sealed limits, a file that reaches into the checks is refused.
+    """
     seed = secrets.randbits(31) if seed is None else seed
     checks = find_checks(lesson)
     drafts = {key: Draft(lesson, task.path, task.source) for key, task in tasks.items()}
@@ -111,6 +115,8 @@ def judge(
     for key, draft in drafts.items():
         wanted = tasks[key].holes or tuple(hole.name for hole in lesson.holes)
         try:
+            if limits and limits.sealed:
+                draft.inspect()
             for hole in wanted:
                 if draft.states[hole] == "started":
                     _prepare(draft, f"{key}:{hole}", hole, checks, first, second)
@@ -118,7 +124,7 @@ def judge(
         except Refused as error:
             verdicts[key] = Verdict(lesson, draft.path, [], seed, str(error), error.line, error.source)
             first = {name: one for name, one in first.items() if not name.startswith(f"{key}:")}
-    runner = Runner(lesson, seed, limits or Limits(), stop_early, waiting)
+    runner = Runner(lesson, seed, limits or Limits(), stop_early, waiting, secret)
     found = runner.run(list(first.values()))
     again = [one for name, one in second.items() if _plainly_failed(found.get(name, []))]
     retried = runner.run(again)
