@@ -49,6 +49,8 @@ def _walk(node: ast.AST) -> Iterator[str]:
     if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
         return  # a docstring
     text: str | None = None
+    if _taken_apart(node) and isinstance(node.func.value, ast.Constant):  # type: ignore[attr-defined]
+        return  # words for the code
     if isinstance(node, ast.Constant | ast.JoinedStr | ast.BinOp):
         text = _template([node])
     elif isinstance(node, ast.AugAssign) and isinstance(node.op, ast.Add) and _is_text(node.value):
@@ -84,8 +86,10 @@ def _heard(node: ast.AST) -> Iterator[ast.AST]:
     """The children of a node whose strings may reach a person."""
     for name, value in ast.iter_fields(node):
         for child in value if isinstance(value, list) else [value]:
-            if not isinstance(child, ast.AST) or name in ("decorator_list", "slice", "annotation"):
+            if not isinstance(child, ast.AST) or name in ("decorator_list", "annotation"):
                 continue
+            if name == "slice" and isinstance(getattr(node, "ctx", None), ast.Load):
+                continue  # what is looked up is a key; what is stored there may be a cause
             if isinstance(child, ast.keyword) and child.arg in SILENT_WORDS:
                 continue
             if isinstance(node, ast.Compare) and isinstance(child, ast.Constant):
