@@ -29,6 +29,7 @@ VERBS = {
     "gradcheck": ("gradcheck", "check the gradients of functions in a file"),
     "data": ("data", "list, get or verify data sets"),
     "init": ("init", "the course as a folder of your own, or what is new in it"),
+    "grade": ("grade", "judge a folder of submissions"),
     "doctor": ("doctor", "what this machine has and what is missing"),
 }
 

@@ -155,6 +155,7 @@ class Judge:
                 exec(code, module.__dict__)
             except BaseException as error:
                 self.modules[key] = error
+            self.send("imported", variant=key)
         if isinstance(self.modules[key], BaseException):
             failure = ImportFailure(self.modules[key])
             self.result = self.describe(failure)

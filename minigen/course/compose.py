@@ -84,6 +84,13 @@ class Draft:
     def states(self) -> dict[str, str]:
         return {hole.name: self.state(hole.name) for hole in self.lesson.holes}
 
+    @property
+    def copied(self) -> list[str]:
+        """The holes that hold the reference's own code, but for comments and docstrings."""
+        mine, solved = dict(functions(self.tree)), dict(functions(_reference(self.lesson)))
+        names = [hole.name for hole in self.lesson.holes]
+        return [name for name in names if name in mine and _bare(mine[name]) == _bare(solved[name])]
+
     def compose(self, *holes: str) -> ast.Module:
         """The learner's file with every hole but these as in the reference."""
         self.tree  # noqa: B018  (refuses what cannot be judged)

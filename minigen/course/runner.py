@@ -14,7 +14,7 @@ import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import CodeType
 from typing import Any
@@ -87,6 +87,8 @@ class Runner:
         self.checks: dict[str, dict[str, Check]] = {}
         self.current: tuple[str, str] | None = None  # the variant and check at hand
         self.broken = ""
+        self.earlier = ""  # what the module printed while it was imported
+        self.imported: set[str] = set()  # variants whose module has run to its end
 
     def run(self, variants: Sequence[Variant]) -> dict[str, list[Outcome]]:
         """Outcomes per variant id, in the order of the checks' file; a variant without checks has none."""
@@ -124,6 +126,8 @@ class Runner:
     def _request(self, variants: Sequence[Variant], scratch: str) -> dict[str, Any]:
         """What a new child is told."""
         solution = os.path.realpath(self.lesson.solution)
+        trusted = _trusted(self.lesson)
+        secret = [one for one in self.secret if not any(path.startswith(one + os.sep) for path in trusted)]
         cached = os.path.join(os.path.dirname(solution), "__pycache__", self.lesson.name)
         return {
             "root": str(self.lesson.home),
@@ -131,10 +135,10 @@ class Runner:
             "seed": self.seed,
             "memory": self.limits.megabytes,
             "stop_early": self.stop_early,
-            "forbidden": [solution, cached, os.path.realpath(self.lesson.bank), *self.secret],
+            "forbidden": [solution, cached, os.path.realpath(self.lesson.bank), *secret],
             "solution": f"solutions.{self.lesson.name}",
             "scratch": scratch,
-            "trusted": _trusted(self.lesson),
+            "trusted": trusted,
             "variants": [_packed(one, self.lesson) for one in variants],
         }
 
@@ -161,13 +165,16 @@ class Runner:
         elif kind == "broken":
             self.broken = event["text"]
         elif kind == "start":
-            self.current = event["variant"], event["check"]
+            self.current, self.earlier = (event["variant"], event["check"]), ""
         elif kind == "end" and self.current == (event["variant"], event["check"]):
             outcome = Outcome(
                 event["check"], "", event["outcome"], event.get("message", ""), event.get("line")
             )
-            outcome.output, outcome.seconds = printed, event["seconds"]
+            outcome.output, outcome.seconds = self.earlier + printed, event["seconds"]
             self._record(outcome)
+        elif kind == "imported":
+            self.imported.add(event["variant"])
+            self.earlier = printed
         elif kind == "left" and self.current and self.current[0] == event["variant"]:
             self._record(Outcome("", "", "crashed", self.child.obituary(event["code"]), None, printed))
 
@@ -185,7 +192,10 @@ class Runner:
             seconds = time.monotonic() - child.since
             ended, says = child.epitaph(ended, self._allowed(), self.limits.output)
             printed = bytes(child.printed[:20_000]).decode(errors="replace")
+            variant = self.current[0]
             self._record(Outcome("", "", ended, says, None, printed, seconds))
+            if ended == "timeout" and variant not in self.imported:
+                self._spare(variant)
         for variant, found in self.results.items():
             if not found:
                 continue
@@ -195,6 +205,17 @@ class Runner:
             for name, check in self.checks[variant].items():
                 if not any(each == name for each, _ in self.items):
                     found[name] = Outcome(name, check.kind, "not run", "pytest did not find this check")
+
+    def _spare(self, hung: str) -> None:
+        """A file that hangs while it is imported does so in each of its variants: one wait is enough."""
+        (outcome,) = self.results[hung].values()
+        for variant, found in self.results.items():
+            if not found and self.checks[variant] and variant.rpartition(":")[0] == hung.rpartition(":")[0]:
+                name = next(
+                    (item for each, item in self.items if each in self.checks[variant]), outcome.check
+                )
+                check = self.checks[variant].get(name.partition("[")[0])
+                found[name] = replace(outcome, check=name, kind=check.kind if check else "", seconds=0.0)
 
     def _diagnose(self, child: Child) -> str:
         """Why not a single check could run."""
