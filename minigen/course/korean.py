@@ -78,7 +78,9 @@ def complaints(wanted: dict[str, Any], found: dict[str, Any]) -> list[str]:
                 lines += _compare(
                     f"[{section}] {key!r}, {at + 1}", one, given[at] if at < len(given) else "", False
                 )
-        lines += [f"left over: [{section}] {key!r}" for key in others if key not in entries]
+        lines += [
+            f"left over: [{section}] {key!r}" for key, other in others.items() if other and key not in entries
+        ]
     return lines
 
 

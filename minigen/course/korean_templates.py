@@ -9,12 +9,19 @@ parts are templates of their own then, and a translated text is put together as 
 from __future__ import annotations
 
 import ast
+import contextlib
 import re
 import string
 from collections.abc import Iterator
 from pathlib import Path
 
 WORD = re.compile(r"[A-Za-z]{2,}")
+# Of strings without gaps, those with operators in them and none of these are code.
+PLAIN = r"(?!(?:if|else|not|and|or|in|for|return)\b)[a-z]+\b"
+SENTENCE = re.compile(
+    rf"\b{PLAIN}[:,;]? {PLAIN}|\b(?:the|is|are|of|at|it|this|to|be)\b|^not (?!.* else )", re.I
+)
+OPERATOR = re.compile(r"[*/+@=-] |\belse\b|\(1 -")
 LETTERS = 6
 # What these are called with is read by Python, not by people.
 SILENT = {"exec", "compile", "eval", "split", "startswith", "endswith", "match", "search", "sub", "einsum"}
@@ -150,5 +157,15 @@ def _filled(nodes: list[ast.expr]) -> Iterator[ast.AST]:
 def _is_prose(template: str) -> bool:
     """Two words or more: what stands between placeholders, not a name, a format or an option."""
     literal = "".join(text + " " for text, _, _, _ in string.Formatter().parse(template))
+    if not fields(template) and _is_code(literal):
+        return False
     words = WORD.findall(literal)
     return len(words) > 1 and " " in template.strip() and sum(map(len, words)) >= LETTERS
+
+
+def _is_code(text: str) -> bool:
+    """Whether a string is a formula or a program, which both languages write alike."""
+    if "\n" in text.strip() and " = " in text:
+        with contextlib.suppress(SyntaxError):
+            return bool(ast.parse(text.strip()))
+    return bool(OPERATOR.search(text)) and not SENTENCE.search(text)
