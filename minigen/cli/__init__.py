@@ -30,6 +30,7 @@ VERBS = {
     "data": ("data", "list, get or verify data sets"),
     "init": ("init", "the course as a folder of your own, or what is new in it"),
     "grade": ("grade", "judge a folder of submissions"),
+    "pack": ("pack", "an autograder archive for chosen lessons"),
     "doctor": ("doctor", "what this machine has and what is missing"),
 }
 

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from minigen import __version__
+from minigen.course.checks import find_checks
 from minigen.course.compose import Draft, Refused
 from minigen.course.manifest import Lesson, read_source
 from minigen.course.process import Limits
 from minigen.course.results import Record, Results
 from minigen.course.submission import Handed, Submission
 from minigen.course.verdict import HoleVerdict, Task, Verdict, judge
-from minigen.errors import MinigenError
+from minigen.errors import CourseError, MinigenError
 
 STATUS = {0: "passed", 1: "failed", 3: "not started", 4: "limit"}
 
@@ -179,6 +180,9 @@ def _known(results: Results, one: Submission, lesson: Lesson, key: str) -> bool:
 
 def _course_key(lesson: Lesson, rules: Rules) -> str:
     """What a verdict depends on besides the file: another version, limit or check means another grading."""
+    checked = {check.hole for check in find_checks(lesson)}
+    if bare := [hole.name for hole in lesson.holes if hole.name not in checked]:
+        raise CourseError(f"{lesson.checks} has no check of {bare[0]}: {lesson.name} cannot be graded")
     parts = (__version__, lesson.source, read_source(lesson.checks), repr(rules.limits))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
