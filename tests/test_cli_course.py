@@ -114,6 +114,30 @@ def test_status_list_and_read(toy, capsys):
     assert main(["--version"]) == 0
 
 
+def test_tries_and_seen_solutions_are_shown(toy, capsys):
+    solve(toy, "double")
+    main(["check", "e01"])
+    main(["check", "e01:double"])
+    main(["solution", "e01:both", "--yes"])
+    capsys.readouterr()
+    for words in ([], ["list"]):
+        assert main(words) == 0
+        assert "2 tries; solution seen: both" in capsys.readouterr().out
+
+
+def test_the_last_lesson_ends_with_a_closing_message_once(toy, capsys):
+    solve(toy, "double")
+    main(["check", "e01"])
+    assert "the last lesson" not in capsys.readouterr().out
+    solve(toy)
+    assert main(["check", "e01"]) == 0
+    assert "that was the last lesson" in capsys.readouterr().out
+    assert main(["check", "e01"]) == 0
+    assert "the last lesson" not in capsys.readouterr().out
+    assert main([]) == 0
+    assert "all done; train a model" in capsys.readouterr().out
+
+
 def test_hints_come_one_by_one(toy, capsys):
     for words in (
         "1 of 3\nWhat is twice?",

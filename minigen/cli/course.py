@@ -164,6 +164,8 @@ def run_list(args: argparse.Namespace) -> int:
         count, minutes = " " * (10 - width_of(count)) + count, spoken(f"{lesson.minutes:>4} min")
         style = {"failing": "strong"}.get(lesson_state(states), lesson_state(states))
         say(f"{lesson.name:<{width}}  {count}  {minutes}  {title_of(lesson)}", style)
+        if effort := _effort(lesson, progress):
+            say(f"{'':{width}}  {effort}", "dim")
     return 0
 
 
@@ -195,17 +197,33 @@ def status(args: argparse.Namespace) -> int:
     found = list(states[lesson].values())
     tell(f"next: {lesson.name}, {title_of(lesson)} (about {lesson.minutes} minutes)")
     tell(f"      {found.count('done')} of {len(found)} holes done in {shown(lesson.exercise)}")
+    if effort := _effort(lesson, progress):
+        say(f"      {effort}", "dim")
     tell(f"type: minigen {'check' if under_way else 'read'} {lesson.short}", "strong")
     return 0
 
 
+def _effort(lesson: Lesson, progress: Progress) -> str:
+    """What a lesson has cost so far: tries, and the holes whose solution was looked at."""
+    records = {hole.name: progress.hole(lesson.name, hole.name) for hole in lesson.holes}
+    tries = sum(record["tries"] for record in records.values())
+    seen = [name for name, record in records.items() if record["solution"]]
+    said = [spoken(f"{tries} tries") if tries > 1 else spoken("one try")] if tries else []
+    return "; ".join(said + ([spoken(f"solution seen: {', '.join(seen)}")] if seen else []))
+
+
 def _note(verdict: Verdict, quiet: bool = False) -> None:
-    """Keeps what was found; says so where somebody may be stuck."""
+    """Keeps what was found; says so where somebody may be stuck, and where the last lesson is done."""
     progress = Progress.load(verdict.lesson.root)
+    before = [progress.hole(verdict.lesson.name, hole.hole)["done"] for hole in verdict.holes]
     progress.note(verdict)
     for line in [] if quiet else nudges(verdict, progress):
-        tell(f"  {line}", "strong")
+        say(f"  {line}", "strong")
     progress.save()
+    finished = not quiet and verdict.exit_code == 0 and not all(before)
+    if finished and next_lesson(Course(verdict.lesson.root), progress) is None:
+        tell("that was the last lesson: you have built all of it, gradients to GAN", "done")
+        tell("train a model on your own code: minigen train autoencoder --mine", "strong")
 
 
 def _agrees(question: str, args: argparse.Namespace) -> bool:
