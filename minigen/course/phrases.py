@@ -161,6 +161,7 @@ def _pieces(template: str) -> list[str]:
 # Korean: a particle depends on the last sound of the word before it. A translator writes both forms, as one does where
 # the word is not known, and the one that fits is chosen here; after a foreign word both stay.
 PARTICLE = re.compile(r"(은\(는\)|이\(가\)|을\(를\)|과\(와\)|\(으\)로|\(이\)(?=[가-힣])|(?<=\S)이어야)")
+ASIDE = re.compile(r"(?<=[가-힣])\([^()]*(?:\([^()]*\)[^()]*)*\)\Z")  # what follows 값(...) follows 값
 OPEN, CLOSED, LIQUID = "open", "closed", "liquid"
 SOUNDS = dict(zip("0123456789", "영일이삼사오육칠팔구", strict=True)) | dict(
     zip("LMNRlmnr%", "엘엠엔알엘엠엔알트", strict=True)
@@ -187,7 +188,8 @@ def _particle(both: str, sound: str) -> str:
 @cache
 def _sound(before: str) -> str:
     """How the word at the end of a text ends when it is read aloud; empty where one cannot know."""
-    before = before.rstrip("`'\")]}” ")
+    aside = ASIDE.search(before)
+    before = (before[: aside.start()] if aside else before).rstrip("`'\")]}” ")
     before = before[:-3] + "파이" if before.endswith(".py") else before
     last = before[-1:]
     alone = not before[-2:-1].isalpha()
