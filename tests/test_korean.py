@@ -6,6 +6,7 @@ import sys
 from collections import Counter
 
 import pytest
+from markdown_it import MarkdownIt
 
 from minigen.cli import main
 from minigen.course import korean
@@ -92,6 +93,15 @@ def test_the_text_says_the_same_with_the_same_code_and_pictures(lesson):
     pictures = re.findall(r"!\[[^\]]*\]\(([^)]+)\)", text)
     assert [one.removeprefix("../") for one in pictures] == re.findall(r"!\[[^\]]*\]\(([^)]+)\)", english)
     assert all((path.parent / one).exists() for one in pictures)
+
+
+@pytest.mark.parametrize("lesson", READY, ids=IDS)
+def test_bold_type_ends_where_it_should(lesson):
+    """A reader of Markdown takes no `**` for the end after a bracket or a quote and before a particle: `(x)**은`."""
+    text = (lesson.text.parent / "ko" / lesson.text.name).read_text(encoding="utf-8")
+    inline = [token for token in MarkdownIt().enable("table").parse(text) if token.type == "inline"]
+    left = [part.content for one in inline for part in one.children or () if part.type == "text"]
+    assert [one for one in left if "**" in one] == []
 
 
 @pytest.mark.skipif("cli" in NOT_YET, reason="the command line still grows")
