@@ -226,7 +226,7 @@ def main() -> int:
             return np.random.default_rng([judge.request["seed"], zlib.crc32(request.node.name.encode())])
 
     plain = ["--noconftest", "--import-mode=importlib", "--assert=plain", "-s"]
-    off = [word for name in OFF for word in ("-p", f"no:{name}")]
+    off = [word for name in OFF.split() for word in ("-p", f"no:{name}")]
     sys.modules["__main__"] = types.ModuleType("__main__")  # nobody imports the judge
     place = ["-c", os.devnull, f"--rootdir={request['root']}", request["file"]]
     return int(pytest.main([*plain, *off, *place], plugins=[judge, Fixtures()]))
