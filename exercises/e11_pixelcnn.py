@@ -45,7 +45,7 @@ class Config:
     binarize: str = "threshold"  # at 1/2, or "dynamic": drawn anew each time
     optimizer: str = "adam"
     lr: float = 4e-3
-    epochs: int = 12
+    epochs: int = 6
     batch_size: int = 32
 
     def __post_init__(self) -> None:
@@ -464,4 +464,4 @@ if __name__ == "__main__":
     print(draw_contexts(Path(sys.argv[1] if len(sys.argv) > 1 else "runs/e11")))
 
 
-# untouched stub 502dc180abdd
+# untouched stub 8b16ad57a21c

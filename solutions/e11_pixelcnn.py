@@ -60,7 +60,7 @@ class Config:
     binarize: str = "threshold"  # at 1/2, or "dynamic": drawn anew each time
     optimizer: str = "adam"
     lr: float = 4e-3
-    epochs: int = 12
+    epochs: int = 6
     batch_size: int = 32
 
     def __post_init__(self) -> None:
