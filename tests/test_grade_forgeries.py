@@ -89,6 +89,18 @@ ATTACKS = {
         "            try: os.write(fd, b'x' * 65536)\n            except OSError: pass"
     ),
     "its parent killed": wrong("import os; os.kill(os.getppid(), 9); return x"),
+    "a name asked of operator": wrong(
+        "import operator; operator.attrgetter('__glo' + 'bals__')(double); return x"
+    ),
+    "a name found by pickle": wrong("import pickle; pickle.loads(b'cbuiltins\\ngetattr\\n.'); return x"),
+    "another name for sys": wrong("import sys; s = sys; s.modules.clear(); return x"),
+    "sys of another module": wrong("import collections as c; s = c._sys; s.modules.clear(); return x"),
+    "a class by its metaclass": wrong(
+        "import abc; return abc.ABCMeta('Y', (), {'__e' + 'q__': lambda *a: True})()"
+    ),
+    "a mock": wrong(
+        "from unittest import mock; mock.patch('numpy.allclose', lambda *a: True).start(); return x"
+    ),
     "quit": wrong("quit()"),
     "a thread": wrong(
         "import threading, os; threading.Thread(target=lambda: os._exit(0)).start()\n    while True: pass"

@@ -16,9 +16,11 @@ def _words(text: str, form: str = "{}") -> frozenset[str]:
     return frozenset(form.format(word) for word in text.split())
 
 
+# Modules that hand out frames, run texts, or find anything by a name that may be glued together.
 MODULES = _words(
-    "ctypes _ctypes cffi importlib imp builtins __main__ inspect _pytest pluggy bdb pdb _operator sys.modules "
-    "minigen.course minigen.cli _testcapi _testinternalcapi"
+    "ctypes _ctypes cffi importlib imp builtins __main__ inspect bdb pdb trace code codeop runpy doctest pydoc pkgutil "
+    "pickle _pickle marshal shelve copyreg dill cloudpickle unittest rlcompleter logging.config _operator sys.modules "
+    "zipimport _pytest pluggy minigen.course minigen.cli _testcapi _testinternalcapi"
 )
 INNARDS = _words(
     "globals builtins closure code subclasses loader spec getattribute wrapped self func defaults kwdefaults import "
@@ -28,9 +30,12 @@ INNARDS = _words(
 INNARDS |= _words(
     "f_back f_locals f_globals f_builtins f_trace f_code tb_frame gi_frame cr_frame ag_frame cell_contents builtins "
     "_getframe _getframemodulename _current_frames settrace setprofile addaudithook currentframe "
-    "get_objects get_referrers get_referents"
+    "get_objects get_referrers get_referents make_dataclass new_class ABCMeta"
 )
 PRETENCE = _words("array_function array_ufunc instancecheck subclasscheck eq ne bool", "__{}__")
+HANDED_ON = _words(
+    "sys _sys builtins importlib inspect gc ctypes _operator"
+)  # as attributes of other modules
 EXECUTES = _words("exec eval compile")
 ORDER = _words("lt le gt ge", "__{}__")
 ARITHMETIC = _words("sub rsub abs array", "__{}__")
@@ -60,6 +65,8 @@ def _odd(node: ast.Call | ast.Attribute | ast.Name | ast.ClassDef, known: set[st
             isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
         ):
             return "it says __dict__ of something that is not self"
+        if node.attr in HANDED_ON:
+            return f"it says {ast.unparse(node)}"
         hidden = node.attr == "modules" and ast.unparse(node.value).split(".")[-1] == "sys"
         return "it says sys.modules" if hidden and "sys.modules" not in known else ""
     if isinstance(node, ast.Name):
