@@ -41,6 +41,10 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, spoken(f"{self.prog}: {message}; `{self.prog} --help` shows what fits\n"))
 
+    def __init__(self, *args: Any, **options: Any) -> None:
+        said = {"description": spoken(options["description"])} if options.get("description") else {}
+        super().__init__(*args, **options | said)
+
     def add_argument(self, *args: Any, **options: Any) -> argparse.Action:
         said = {"help": spoken(options["help"])} if options.get("help") else {}
         return super().add_argument(*args, **options | said)

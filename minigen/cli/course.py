@@ -218,7 +218,7 @@ def _note(verdict: Verdict, quiet: bool = False) -> None:
     before = [progress.hole(verdict.lesson.name, hole.hole)["done"] for hole in verdict.holes]
     progress.note(verdict)
     for line in [] if quiet else nudges(verdict, progress):
-        say(f"  {line}", "strong")
+        tell(f"  {line}", "strong")
     progress.save()
     finished = not quiet and verdict.exit_code == 0 and not all(before)
     if finished and next_lesson(Course(verdict.lesson.root), progress) is None:

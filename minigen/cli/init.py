@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from minigen.course.console import say, shown
+from minigen.course.console import shown, tell
 
 MOST = 6  # names in a line; the rest are counted
 
@@ -37,22 +37,22 @@ def run_init(args: argparse.Namespace) -> int:
     done = deliver(args.folder, args.solutions)
     lessons = len(Course(args.folder.resolve()).lessons)
     was = f", {done.before} before" if done.before not in ("", __version__) else ""
-    say(f"{shown(args.folder)}: the course of minigen {__version__}{was}, {lessons} lessons", "strong")
+    tell(f"{shown(args.folder)}: the course of minigen {__version__}{was}, {lessons} lessons", "strong")
     for what, names in (
         ("new", done.new),
         ("refreshed", done.refreshed),
         ("kept, with your edits", done.kept),
     ):
         if names:
-            say(f"  {what}: {_listed(names)}")
+            tell(f"  {what}: {_listed(names)}")
     for name in done.changed:
-        say(f"  kept, with your edits, though it has changed in minigen: {name}{_help(name)}", "strong")
+        tell(f"  kept, with your edits, though it has changed in minigen: {name}{_help(name)}", "strong")
     if done.gone:
-        say(f"  no longer part of the course, left where they are: {_listed(done.gone)}")
+        tell(f"  no longer part of the course, left where they are: {_listed(done.gone)}")
     if not (done.new or done.refreshed or done.changed):
-        say("  nothing to do: everything is as this version has it, or yours")
+        tell("  nothing to do: everything is as this version has it, or yours")
     if not done.before:
-        say(f"type: cd {shown(args.folder)} && minigen", "strong")
+        tell(f"type: cd {shown(args.folder)} && minigen", "strong")
     return 0
 
 

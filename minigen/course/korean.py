@@ -23,9 +23,9 @@ from minigen.errors import CourseError, MinigenError
 PACKAGE = Path(__file__).resolve().parents[1]
 PHRASES = PACKAGE / "lang" / "ko.toml"
 # The files that speak to a learner through the command line.
-SPEAKERS = ["cli/__init__.py", "cli/course.py", "cli/arguments.py", "cli/doctor.py"]
+SPEAKERS = ["cli/__init__.py", "cli/course.py", "cli/arguments.py", "cli/doctor.py", "cli/init.py"]
 SPEAKERS += [f"course/{name}.py" for name in ("report", "standing", "verdict", "child", "process", "runner")]
-SPEAKERS += [f"course/{name}.py" for name in ("compose", "manifest", "waiting", "keep", "language")]
+SPEAKERS += [f"course/{name}.py" for name in ("compose", "manifest", "waiting", "keep", "language", "init")]
 
 
 def table_of(lesson: Lesson) -> Path:
