@@ -142,7 +142,7 @@ def _split(text: str, count: int) -> list[str]:
 def _balanced(text: str) -> bool:
     depth = 0
     for letter in text:
-        depth += (letter == "(") - (letter == ")")
+        depth += (letter in "([{") - (letter in ")]}")  # [0, 1) closes as well
         if depth < 0:
             return False
     return depth == 0 and text.count("`") % 2 == 0
