@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 from markdown_it import MarkdownIt
 
-from minigen.cli import main
+from minigen.cli import VERBS, main
 from minigen.course import korean
 from minigen.course.korean_templates import templates
 from minigen.course.language import choose, chosen, spoken, take
@@ -109,6 +109,26 @@ def test_the_command_line_is_complete():
     assert left == []  # a verb that is gone may keep its translation for a while
     for where, text in sentences(table):
         assert HANGUL.search(text) or not PROSE.search(text), f"{where} is not Korean: {text}"
+
+
+def test_the_pages_around_the_lessons_name_what_there_is():
+    where = course()
+    page = (where.root / "exercises" / "ko" / "README.md").read_text(encoding="utf-8")
+    assert set(korean.syllabus(where).splitlines()) <= set(page.splitlines()), (
+        "run `python -m minigen.course.korean --add`"
+    )
+    readme = (where.root / "README.ko.md").read_text(encoding="utf-8")
+    assert "README.ko.md" in (where.root / "README.md").read_text(encoding="utf-8")
+    assert "README.md" in readme
+    assert {word.split()[1] for word in commands(readme) if word.startswith("minigen ")} - {"--lang"} <= set(
+        VERBS
+    )
+    for lesson in where.lessons:
+        name, minutes = lesson.name, lesson.minutes
+        row = rf"\| {lesson.short} \|.*`exercises/{name}.py` \| `solutions/{name}.py` \| {minutes} \|"
+        assert re.search(row, readme), f"README.ko.md has no row of {name} with {minutes} minutes"
+    for name in re.findall(r"\]\((?!http)([^)#]+)\)", readme):
+        assert (where.root / name).exists(), f"README.ko.md links to {name}"
 
 
 TRIED = [one for one in READY if one.short in ("e01", "e03", "e13")]

@@ -27,6 +27,24 @@ SPEAKERS = ["cli/__init__.py", "cli/course.py", "cli/arguments.py", "cli/doctor.
 SPEAKERS += [f"course/{name}.py" for name in ("report", "standing", "verdict", "child", "process", "runner")]
 SPEAKERS += [f"course/{name}.py" for name in ("compose", "manifest", "waiting", "keep", "language", "init")]
 
+SYLLABUS = """# 단원
+
+단원은 본문(`.md`) 하나와, 채울 빈칸이 있는 연습 문제(`.py`) 하나입니다. 단원도 빈칸도 따로 설 수 있으니
+아무 순서로나 하세요. 단원이 다른 단원에서 필요로 하는 것은 모범 답안에서 옵니다.
+
+| 단원 | 내용 | 빈칸 | 시간 |
+|---|---|---|---|
+{rows}
+`minigen --lang ko`는 지금 어디까지 왔는지 보여 줍니다. 매번 `--lang ko`를 붙이지 않으려면 환경 변수
+`MINIGEN_LANG=ko`를 설정하세요. `minigen read e01`은 본문을 보여 주고, `minigen check e01`은 여러분이 쓴 것을
+빈칸마다 판정해 무엇이 틀렸는지 말해 주며, `minigen watch e01`은 저장할 때마다 그렇게 합니다.
+`minigen hint e01`은 한 걸음씩 도와주고, `minigen solution e01`은 모범 답안을 여러분의 코드와 나란히 보여 주고,
+`minigen reset e01`은 처음부터 다시 시작하게 합니다(백업을 남깁니다).
+
+용어는 [용어집](glossary.md)에, 영어 본문은 [위 폴더](../README.md)에 있습니다.
+이 글은 `python -m minigen.course.korean --add`가 씁니다.
+"""
+
 
 def table_of(lesson: Lesson) -> Path:
     """Where a lesson's Korean table stands."""
@@ -137,6 +155,16 @@ def _quoted(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
+def syllabus(where: Course) -> str:
+    """exercises/ko/README.md: every lesson in order, with its Korean title."""
+    rows = "".join(
+        f"| [{one.name}]({one.name}.md) | {read_table(table_of(one)).get('title') or one.title} | {len(one.holes)} "
+        f"| {one.minutes}분 |\n"
+        for one in where.lessons
+    )
+    return SYLLABUS.format(rows=rows)
+
+
 def survey(where: Course, names: list[str]) -> dict[str, tuple[Path, dict[str, Any]]]:
     """name -> (its table's path, the English): of the lessons named, or of all and the command line."""
     lessons = [where.lesson(name) for name in names if name != "cli"] or (
@@ -158,6 +186,12 @@ def main(argv: list[str] | None = None) -> int:
     bad = 0
     try:
         where = course()
+        page = where.root / "exercises" / "ko" / "README.md"
+        if args.add:
+            write_text(page, syllabus(where))
+        elif not args.names and (not page.exists() or read_source(page) != syllabus(where)):
+            bad += 1
+            print(f"{page} is stale: run `python -m minigen.course.korean --add`")
         for name, (path, wanted) in survey(where, args.names).items():
             table = read_table(path)
             if args.add:
