@@ -25,6 +25,7 @@ VERBS = {
     "read": ("course", "the text of a lesson"),
     "train": ("train", "train a model"),
     "sample": ("train", "draw from a trained model"),
+    "compare": ("compare", "all models, equal training time, a verdict on each claim"),
     "explore": ("explore", "a page in which one drags through a model's codes"),
     "gradcheck": ("gradcheck", "check the gradients of functions in a file"),
     "data": ("data", "list, get or verify data sets"),

@@ -1,0 +1,149 @@
+"""The tables of `minigen compare`: a report, fit for JSON, as text for the terminal and as Markdown."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from solutions.claims_lab import CLASSES, MODELS
+from solutions.e16_claims import matrix, taxonomy
+
+NAMES = {
+    "autoencoder": "autoencoder",
+    "pixelrnn": "PixelRNN",
+    "pixelcnn": "PixelCNN",
+    "vae": "VAE",
+    "gan": "GAN",
+}
+
+
+COLUMNS = (
+    "model",
+    "weights",
+    "images",
+    "train s",
+    "ms/image",
+    "nats",
+    "ms/sample",
+    "distance",
+    "classes",
+    "sharp",
+)
+
+
+def model_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A report -> the cells of the table of models, real digits last"""
+    rows = []
+    for name in MODELS:
+        one = found["models"][name]
+        nats = f"{one.get('sign', '')} {one['nats']:.1f} ± {one['nats_sd']:.1f}" if "nats_sd" in one else (
+            f"{one.get('sign', '')} {one['nats']:.1f}" if "nats" in one else "-")  # fmt: skip
+        rows.append(
+            (
+                NAMES[name],
+                f"{one['parameters']:,.0f}",
+                f"{one['images']:,.0f}",
+                _cell(one, "seconds", "{:.1f}"),
+                _cell(one, "ms_per_image", "{:.3f}"),
+                nats,
+                _cell(one, "sample_seconds", "{:.3f}", 1000),
+                _cell(one, "distance", "{:.1f}") + (f" ± {one['distance_sd']:.1f}" if "distance_sd" in one else ""),
+                _cell(one, "classes", "{:.1f}"),
+                _cell(one, "sharpness", "{:.2f}"),
+            )
+        )  # fmt: skip
+    real = found["real digits"]
+    last = (
+        "real digits",
+        *["-"] * 6,
+        f"{real['distance']:.1f}",
+        f"{real['classes']}",
+        f"{real['sharpness']:.2f}",
+    )
+    return [*rows, last]
+
+
+def _cell(one: Mapping[str, Any], key: str, how: str, times: float = 1.0) -> str:
+    return how.format(one[key] * times) if key in one else "-"
+
+
+def claim_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """A report -> row of the notes, claim, quantity, what would confirm it, mean and interval, verdict"""
+    return [
+        (
+            one["row"],
+            one["claim"],
+            one["quantity"],
+            f"> {one['above']:g}",
+            f"{_figure(one['mean'], '?')} [{_figure(one['low'], '-∞')}, {_figure(one['high'], '∞')}]",
+            one["verdict"],
+        )
+        for one in found["claims"]
+    ]
+
+
+def _figure(value: float | None, none: str) -> str:
+    """Three digits of a number; JSON knows no infinity, so `none` says what stands for it"""
+    if value is None:
+        return none
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
+
+
+CLAIM_COLUMNS = ("row", "claim", "quantity", "true if", "measured", "verdict")
+BELOW = (
+    "nats: of the same binary test images, = exact, <= a bound (50 draws). ms/sample: in batches, by the cached "
+    "sampler. distance: of a classifier's features, to binary test digits (not FID). sharp: of grey images; the VAE's "
+    "are means. ±: standard deviation over the seeds."
+)
+
+
+def text(found: Mapping[str, Any]) -> str:
+    """A report -> what the terminal shows"""
+    lines = [taxonomy(CLASSES), "", matrix(CLASSES), ""]
+    if not found["claims"]:
+        return "\n".join([*lines, "no seed is complete yet: no verdict"])
+    lines += [f"equal: {found['equal']}; {found['confidence']}", ""]
+    lines += [*aligned([COLUMNS, *model_rows(found)]), "", *textwrap.wrap(BELOW, 100), ""]
+    for row, claim, quantity, condition, measured, verdict in claim_rows(found):
+        lines.append(f"{verdict:10} {row}  {claim}")
+        lines.append(f"{'':16}{quantity}: {measured}, true if {condition}")
+    return "\n".join([*lines, "", *textwrap.wrap(naive_line(found), 100)])
+
+
+def naive_line(found: Mapping[str, Any]) -> str:
+    """What the samplers would cost without a cache"""
+    said = []
+    for name in ("pixelrnn", "pixelcnn"):
+        one = found["models"][name]
+        if "naive_passes" in one:
+            said.append(f"{NAMES[name]} {one['naive_passes']:.0f} network runs, {one['naive_seconds']:.2f} s")
+    chains = found["exact"]["chains"]
+    grows = "; ".join(f"{NAMES[name]} {', '.join(map(str, chains[name]))}" for name in chains)
+    sides = ", ".join(f"{side}x{side}" for side in found["exact"]["sides"])
+    return f"one image without a cache: {'; '.join(said)}. Longest chain of operations at {sides}: {grows}."
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Cells -> lines: the first column flush left, the others flush right"""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for first, *rest in rows:
+        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join([f"{first:{widths[0]}}", *cells]))
+    return lines
+
+
+def markdown(found: Mapping[str, Any]) -> str:
+    """A report -> report.md"""
+
+    def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]  # p(z|x)
+        return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
+
+    tree = [taxonomy(CLASSES), "", matrix(CLASSES)]
+    lines = ["# Five models, the same training time", "", "```", *tree, "```", ""]
+    if found["claims"]:
+        lines += [f"Equal: {found['equal']}. {found['confidence']}.", "", *table(COLUMNS, model_rows(found))]
+        lines += ["", BELOW, "", *table(CLAIM_COLUMNS, claim_rows(found)), "", naive_line(found)]
+    return "\n".join([*lines, "", "![Real digits beside samples](samples.png)", ""])
