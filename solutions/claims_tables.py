@@ -108,7 +108,8 @@ def text(found: Mapping[str, Any]) -> str:
     for row, claim, quantity, condition, measured, verdict in claim_rows(found):
         lines.append(f"{verdict:10} {row}  {claim}")
         lines.append(f"{'':16}{quantity}: {measured}, true if {condition}")
-    return "\n".join([*lines, "", *textwrap.wrap(naive_line(found), 100)])
+    lines += ["", *textwrap.wrap(naive_line(found), 100), *textwrap.wrap(busy_line(found), 100)]
+    return "\n".join(lines)
 
 
 def naive_line(found: Mapping[str, Any]) -> str:
@@ -122,6 +123,18 @@ def naive_line(found: Mapping[str, Any]) -> str:
     grows = "; ".join(f"{NAMES[name]} {', '.join(map(str, chains[name]))}" for name in chains)
     sides = ", ".join(f"{side}x{side}" for side in found["exact"]["sides"])
     return f"one image without a cache: {'; '.join(said)}. Longest chain of operations at {sides}: {grows}."
+
+
+def busy_line(found: Mapping[str, Any]) -> str:
+    """A warning where trainings took much longer than they were to take; else nothing"""
+    planned = found["plan"]["seconds"]
+    took = [one["seconds"] for one in found["models"].values() if "seconds" in one]
+    if not took or max(took) < 1.3 * planned:
+        return ""
+    return (
+        f"The machine was busy: trainings took {min(took):.1f} to {max(took):.1f} s, planned were {planned:.1f} s; "
+        "mind that in all figures of time."
+    )
 
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
@@ -145,5 +158,13 @@ def markdown(found: Mapping[str, Any]) -> str:
     lines = ["# Five models, the same training time", "", "```", *tree, "```", ""]
     if found["claims"]:
         lines += [f"Equal: {found['equal']}. {found['confidence']}.", "", *table(COLUMNS, model_rows(found))]
-        lines += ["", BELOW, "", *table(CLAIM_COLUMNS, claim_rows(found)), "", naive_line(found)]
+        lines += [
+            "",
+            BELOW,
+            "",
+            *table(CLAIM_COLUMNS, claim_rows(found)),
+            "",
+            naive_line(found),
+            busy_line(found),
+        ]
     return "\n".join([*lines, "", "![Real digits beside samples](samples.png)", ""])

@@ -12,7 +12,7 @@ import pytest
 from minigen import checkpoint, data, training
 from minigen.cli import main
 from minigen.errors import CheckpointError
-from solutions import claims_bench, claims_lab, claims_report, e16_claims
+from solutions import claims_bench, claims_lab, claims_report, claims_tables, e16_claims
 from solutions.e10_pixelrnn import PixelRNN
 from solutions.e11_pixelcnn import PixelCNN
 
@@ -269,6 +269,13 @@ def test_only_whole_seeds_count(done):
     (done / "vae-1" / "measured.json").unlink()
     seeds, _ = claims_report.gather(done, {"seeds": 2})
     assert seeds == [0]
+
+
+def test_a_busy_machine_is_told():
+    found = {"plan": {"seconds": 10.0}, "models": {"vae": {"seconds": 11.0}, "gan": {}}}
+    assert claims_tables.busy_line(found) == ""
+    found["models"]["gan"]["seconds"] = 20.0
+    assert "took 11.0 to 20.0 s, planned were 10.0 s" in claims_tables.busy_line(found)
 
 
 # The laboratory
