@@ -254,7 +254,7 @@ def test_in_a_browser(made, tmp_path):
         text=True,
         timeout=100,
     )
-    shown = json.loads(re.search(r"\{.*\}", done.stdout.replace("&quot;", '"'), re.S)[0])
+    shown = json.loads(re.search(r'\{"before".*\}', done.stdout.replace("&quot;", '"'))[0])
     wanted = greys(made.model, code(model_in(made.path), shown["u"]))
     assert np.abs(np.array(shown["after"]) - wanted).max() <= 1
     assert shown["before"] != shown["after"]
