@@ -43,7 +43,7 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, spoken(f"{self.prog}: {message}; `{self.prog} --help` shows what fits\n"))
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        said = {"description": spoken(options["description"])} if options.get("description") else {}
+        said = {key: spoken(options[key]) for key in ("description", "epilog") if options.get(key)}
         super().__init__(*args, **options | said)
 
     def add_argument(self, *args: Any, **options: Any) -> argparse.Action:

@@ -83,8 +83,10 @@ def run(args: argparse.Namespace) -> int:
     number = secrets.randbits(31) if args.seed is None else args.seed
     request = {"path": str(path), "name": name, "seed": number, "order": args.order, "shapes": args.shape}
 
+    from minigen.course.console import tell
+
     def begin(printed: str) -> None:
-        print(f"checking {path} (repeat with --seed {number})")
+        tell(f"checking {path} (repeat with --seed {number})")
         _show_printed(printed, path)
 
     def show(result: dict[str, Any]) -> None:
@@ -106,25 +108,28 @@ def _split(text: str) -> tuple[Path, str | None]:
 
 def _show(result: dict[str, Any]) -> None:
     from minigen.course.console import mark, say
+    from minigen.course.language import spoken
 
     state = {"right": "done", "not started": "not started"}.get(result["state"], "failing")
     first, *rest = result["says"].splitlines()
-    say(f"{mark(state)} {first}", state)
+    say(f"{mark(state)} {spoken(first)}", state)
     for line in rest:
-        say(f"  {line}")
+        say(f"  {spoken(line)}")
 
 
 def _show_printed(text: str, path: Path) -> None:
-    from minigen.course.console import say
+    from minigen.course.console import say, tell
 
     lines = text.strip().splitlines()
     if lines:
-        say(f"  printed by {path}{f' (last {LINES} lines)' if len(lines) > LINES else ''}:", "dim")
+        tell(f"  printed by {path}{f' (last {LINES} lines)' if len(lines) > LINES else ''}:", "dim")
     for line in lines[-LINES:]:
         say(f"    {line[:200]}", "dim")
 
 
 def _conclude(inquiry: Inquiry, path: Path, seed: int, as_json: bool) -> int:
+    from minigen.course.console import tell
+
     states = [result["state"] for result in inquiry.results]
     code = next((code for state, code in CODES.items() if state in states), PASSED)
     if as_json:
@@ -139,6 +144,6 @@ def _conclude(inquiry: Inquiry, path: Path, seed: int, as_json: bool) -> int:
         print(json.dumps(found, indent=2))
         return code
     for line in inquiry.left_out:
-        print(f"left out: {line}")
-    print(f"{path}: {states.count('right')} of {len(states)} right")
+        tell(f"left out: {line}")
+    tell(f"{path}: {states.count('right')} of {len(states)} right")
     return code

@@ -26,6 +26,8 @@ PHRASES = PACKAGE / "lang" / "ko.toml"
 SPEAKERS = ["cli/__init__.py", "cli/course.py", "cli/arguments.py", "cli/doctor.py", "cli/init.py"]
 SPEAKERS += [f"course/{name}.py" for name in ("report", "standing", "verdict", "child", "process", "runner")]
 SPEAKERS += [f"course/{name}.py" for name in ("compose", "manifest", "waiting", "keep", "language", "init")]
+SPEAKERS += ["cli/gradcheck.py", "cli/gradcheck_child.py", "checker/report.py", "checker/causes.py"]
+SPEAKERS += [f"checker/{name}.py" for name in ("diagnosis", "culprit", "conduct", "files", "subjects")]
 
 SYLLABUS = """# 단원
 
