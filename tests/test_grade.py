@@ -19,6 +19,7 @@ from minigen.course.submission import find
 from tests import toy_course
 from tests.test_course_check import SOLVED, wrong
 
+pytestmark = pytest.mark.timeout(600)  # whole runs of the grader, on machines that may be busy
 SLOPPY = wrong("return 3 * x")
 # status and score that each must come to
 HANDED = {
@@ -69,7 +70,7 @@ def graded(tmp_path_factory):
     hand_in(base / "hw")
     for name in ("conftest.py", "sitecustomize.py", "numpy.py"):
         (base / "hw" / "bo" / name).write_text("import os; os._exit(0)")
-    words = ["grade", str(base / "hw"), "--jobs", "2", "--seconds", "2", "--format", "gradescope,junit,csv"]
+    words = ["grade", str(base / "hw"), "--jobs", "2", "--seconds", "5", "--format", "gradescope,junit,csv"]
     command = [sys.executable, "-m", "minigen", *words]
     found = subprocess.run(command, cwd=base / "toy", capture_output=True, text=True)
     assert found.returncode == 0, found.stderr
@@ -126,7 +127,7 @@ def test_csv_has_a_row_for_each(graded):
 
 
 def test_a_run_that_was_killed_loses_and_repeats_nothing(toy, tmp_path, capsys):
-    handed = {f"s{i}": (SOLVED if i != 2 else wrong("import time; time.sleep(60)"), "", 0) for i in range(5)}
+    handed = {f"s{i}": (SOLVED if i != 2 else wrong("import time; time.sleep(60)"), "", 0) for i in range(4)}
     folder = hand_in(tmp_path / "hw", handed)
     out = tmp_path / "out"
     words = ["grade", str(folder), "--out", str(out)]
@@ -158,12 +159,12 @@ def test_children_end_with_a_grader_that_is_killed(toy, tmp_path):
     command = [sys.executable, "-m", "minigen", "grade", str(folder)]
     env = os.environ | {"TMPDIR": str(tmp_path)}
     run = subprocess.Popen(command, cwd=toy.root, env=env, stdout=subprocess.DEVNULL)
-    while not (at := list(tmp_path.glob("minigen-*/at"))):
+    while not (at := list(tmp_path.glob("minigen-*/*/at"))):
         assert run.poll() is None
         time.sleep(0.02)
     run.kill()
     run.wait()
-    scratch = str(at[0].parent)
+    scratch = str(at[0].parent.parent)
     while any(scratch in place for place in _working_folders()):
         time.sleep(0.02)  # the test's own time limit ends a wait that is in vain
 
@@ -184,7 +185,7 @@ def test_ctrl_c_keeps_what_there_is(toy, tmp_path):
         if line.startswith("[1/2]"):
             break
     run.send_signal(signal.SIGINT)
-    _, err = run.communicate(timeout=20)
+    _, err = run.communicate()
     assert run.returncode == 130
     assert err.splitlines() == ["minigen: stopped; 1 results are kept: add --resume to go on"]
 

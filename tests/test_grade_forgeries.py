@@ -128,6 +128,17 @@ def test_nothing_forges_a_pass(verdicts, name):
     print(verdict.refused or verdict.holes[0].message)
 
 
+def test_one_exercise_leaves_nothing_to_the_next(toy):
+    """`double` writes something down; `both`, judged later in another process, may not read it."""
+    source = wrong("open('left', 'w').write('x'); return helper(x)", "import glob")
+    peek = "[open(name).read() for name in glob.glob('../*/left')][0]"
+    source = source.replace("    return double(layer(x))", f"    return {peek}")
+    verdict = judge(toy.lesson("e01"), {"": Task(toy.lesson("e01").exercise, source)}, limits=SEALED)[""]
+    assert verdict.holes[0].state == "done", verdict.holes[0].message
+    assert verdict.holes[2].state == "failing"
+    assert "PermissionError" in verdict.holes[2].message
+
+
 @pytest.mark.parametrize("name", STYLES)
 def test_a_right_answer_in_any_style_passes_sealed(verdicts, name):
     verdict = verdicts[f"style {name}"]

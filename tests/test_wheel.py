@@ -9,6 +9,7 @@ import pytest
 
 setuptools = pytest.importorskip("setuptools", reason="needs setuptools to build")
 ROOT = Path(__file__).parent.parent
+pytestmark = pytest.mark.timeout(600)  # a whole lesson is checked, on machines that may be busy
 
 
 @pytest.fixture(scope="module")

@@ -89,6 +89,7 @@ class Judge:
         parent, child = os.getppid(), os.fork()
         if not child:
             try:
+                self.walls.confine(variant["id"].encode().hex()[-100:])
                 self.through(variant, items)
             finally:
                 os._exit(0)

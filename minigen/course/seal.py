@@ -11,6 +11,7 @@ import operator
 import os
 import signal
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterable
 from types import ModuleType
@@ -78,6 +79,15 @@ class Walls:
         self.up = False
         self.busy: set[int] = set()
         sys.addaudithook(self._hook())
+
+    def confine(self, name: str) -> None:
+        """A part of the scratch folder for this process alone; the rest is forbidden to it like the solution."""
+        self.forbidden += (self.scratch,)
+        folder = os.path.join(self.scratch, name)
+        os.mkdir(folder)
+        os.chdir(folder)
+        os.environ["TMPDIR"] = tempfile.tempdir = folder
+        self.scratch = folder + os.sep
 
     def raise_(self) -> None:
         """From now on."""
@@ -176,12 +186,14 @@ class Walls:
             return ""
         name = os.path.abspath(os.fsdecode(path))
         real = os.path.realpath(name)
+        if self.scratch and self._mine(real):
+            return ""
         folder = os.path.isdir(real) and any(
             one.startswith(real.rstrip(os.sep) + os.sep) for one in self.forbidden
         )
         if folder or real.startswith(self.forbidden):
             return "the file opens its own solution, which is what this check compares with"
-        if not self.scratch or self._mine(real) or name in DEVICES:
+        if not self.scratch or name in DEVICES:
             return ""
         if (flags or 0) & WRITING:
             return f"the file writes {name}; it may write in its working folder only"

@@ -18,9 +18,9 @@ def _words(text: str, form: str = "{}") -> frozenset[str]:
 
 # Modules that hand out frames, run texts, or find anything by a name that may be glued together.
 MODULES = _words(
-    "ctypes _ctypes cffi importlib imp builtins __main__ inspect bdb pdb trace code codeop runpy doctest pydoc pkgutil "
-    "pickle _pickle marshal shelve copyreg dill cloudpickle unittest rlcompleter logging.config _operator sys.modules "
-    "zipimport _pytest pluggy minigen.course minigen.cli _testcapi _testinternalcapi"
+    "ctypes _ctypes cffi dis importlib imp builtins __main__ inspect bdb pdb trace code codeop runpy doctest pydoc "
+    "pkgutil pickle _pickle marshal shelve copyreg dill cloudpickle unittest rlcompleter logging.config _operator "
+    "sys.modules zipimport _pytest pluggy minigen.course minigen.cli _testcapi _testinternalcapi"
 )
 INNARDS = _words(
     "globals builtins closure code subclasses loader spec getattribute wrapped self func defaults kwdefaults import "
