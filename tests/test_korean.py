@@ -288,3 +288,18 @@ def test_an_error_of_the_command_line_is_korean_too(capsys):
     assert HANGUL.search(capsys.readouterr().err)
     with pytest.raises(CourseError, match="no language"):
         choose("fr")
+
+
+def test_a_wrong_gradient_is_explained_in_korean_as_the_readme_shows(tmp_path, monkeypatch, capsys):
+    readme = (course().root / "README.ko.md").read_text(encoding="utf-8")
+    shown = readme[readme.index("    $ minigen gradcheck") :].splitlines()[1:7]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mean_rows.py").write_text(
+        re.search(r"```python\n(from minigen import op\n.*?)```", readme, re.S)[1]
+    )
+    assert main(["gradcheck", "mean_rows.py", "--seed", "1", "--lang", "ko"]) == 1
+
+    def words(line):
+        return re.sub(r"[0-9][0-9.e+-]*", "#", line.strip())
+
+    assert [words(line) for line in capsys.readouterr().out.splitlines()] == [words(line) for line in shown]
