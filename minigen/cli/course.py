@@ -176,7 +176,8 @@ def run_read(args: argparse.Namespace) -> int:
     if lesson is None:
         raise CourseError("all lessons are done; name the one to read again: `minigen read LESSON`")
     todo = [f"- `{hole.name}`: {says}" for hole in lesson.holes if (says := todo_of(lesson, hole.name))]
-    markdown("\n".join([read_source(text_of(lesson)), *todo]))
+    head = [f"\n## {spoken('What to do in each hole')}\n"] if todo else []
+    markdown("\n".join([read_source(text_of(lesson)), *head, *todo]))
     return 0
 
 
