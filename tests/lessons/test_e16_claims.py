@@ -776,7 +776,7 @@ def test_frechet_formula(lesson, rng):
         wanted = frechet(a, b)
         if near(found, wanted, 1e-5):
             continue
-        assert math.isfinite(found), (
+        assert math.isfinite(found) and found > 0, (  # max(0.0, nan) is 0.0
             f"frechet_distance of {d} features is {found}: np.sqrt takes the root of every entry, and some are "
             f"below 0; "
             "the root of a matrix has the roots of its EIGENVALUES"
