@@ -2,8 +2,6 @@
 
 from functools import lru_cache
 
-import numpy as np
-
 from minigen.autograd import op
 from minigen.backend import active, overflow_to_infinity, xp
 from minigen.ops.elementwise import minimum
@@ -67,21 +65,19 @@ ROW = 4096  # numbers: a row of zeros that stays in the nearest cache
 
 @lru_cache(maxsize=8)
 def _zeros(dtype):
-    row = np.zeros(ROW, dtype)
-    row.flags.writeable = False
-    return row
+    return xp.zeros(ROW, dtype)
 
 
 def _rectified(x):
     """max(x, 0) of a large NumPy array. With a scalar 0 NumPy takes four times as long as with a row of zeros."""
-    y = np.empty_like(x)
+    y = xp.empty_like(x)
     if x.strides != y.strides:  # it has gaps, which y has not
-        return np.maximum(x, 0, out=y)
+        return xp.maximum(x, 0, out=y)
     source, target = x.ravel("K"), y.ravel("K")  # views, in the order of memory
     whole = x.size - x.size % ROW
     row = _zeros(x.dtype)
-    np.maximum(source[:whole].reshape(-1, ROW), row, out=target[:whole].reshape(-1, ROW))
-    np.maximum(source[whole:], row[: x.size - whole], out=target[whole:])
+    xp.maximum(source[:whole].reshape(-1, ROW), row, out=target[:whole].reshape(-1, ROW))
+    xp.maximum(source[whole:], row[: x.size - whole], out=target[whole:])
     return y
 
 
