@@ -142,11 +142,11 @@ class Walls:
 
     def _hook(self) -> Callable[[str, tuple[Any, ...]], None]:
         """A closure over what it needs: patching a module later does not change it."""
-        ident, refuse, busy = threading.get_ident, self._refusal, self.busy
+        ident, refuse, busy, sealed = threading.get_ident, self._refusal, self.busy, bool(self.scratch)
 
         def hook(event: str, args: tuple[Any, ...]) -> None:
-            if not self.up or (me := ident()) in busy:
-                return
+            if not (sealed or event == "open") or not self.up or (me := ident()) in busy:
+                return  # this is asked at every op that is recorded: it has to be quick
             busy.add(me)
             try:
                 says = refuse(event, args)
