@@ -210,6 +210,15 @@ def test_a_contract_changed_across_holes_passes_as_a_whole(toy):
     assert "AttributeError" in verdict.holes[2].message
 
 
+def test_two_wrong_halves_do_not_pass_as_a_whole(toy):
+    """`double` has the wrong sign, `both` takes it back: right together, and neither of them is done."""
+    source = SOLVED.replace("return helper(x)", "return -helper(x)")
+    path = _write(toy, source.replace("return double(layer(x))", "return -double(layer(x))"))
+    verdict = judge_file(toy.lesson("e01"), path)
+    assert [hole.state for hole in verdict.holes] == ["failing", "done", "failing"]
+    assert judge_file(toy.lesson("e01"), path, ["both"]).exit_code == 1
+
+
 def test_a_mistake_in_one_hole_leaves_the_others_done(toy):
     verdict = judge_file(toy.lesson("e01"), _write(toy, wrong("while True: pass")), limits=FAST)
     assert [hole.state for hole in verdict.holes] == ["failing", "done", "done"]

@@ -119,15 +119,16 @@ def judge(
                 draft.inspect()
             for hole in wanted:
                 if draft.states[hole] == "started":
-                    _prepare(draft, f"{key}:{hole}", hole, checks, first, second)
+                    _prepare(draft, f"{key}:{hole}", hole, checks, first)
+            if set(draft.states.values()) == {"started"}:
+                second |= _whole(draft, key, checks)
             verdicts[key] = Verdict(lesson, draft.path, [], seed)
         except Refused as error:
             verdicts[key] = Verdict(lesson, draft.path, [], seed, str(error), error.line, error.source)
             first = {name: one for name, one in first.items() if not name.startswith(f"{key}:")}
     runner = Runner(lesson, seed, limits or Limits(), stop_early, waiting, secret)
     found = runner.run(list(first.values()))
-    again = [one for name, one in second.items() if _plainly_failed(found.get(name, []))]
-    retried = runner.run(again)
+    retried = _as_a_whole(runner, found, second)
     for key, verdict in verdicts.items():
         if not verdict.refused:
             wanted = tasks[key].holes or tuple(hole.name for hole in lesson.holes)
@@ -138,26 +139,40 @@ def judge(
     return verdicts
 
 
-def _prepare(
-    draft: Draft,
-    name: str,
-    hole: str,
-    checks: Sequence[Check],
-    first: dict[str, Variant],
-    second: dict[str, Variant],
-) -> None:
-    """The hole among the reference's; and, where all holes are started, the whole file as it stands.
+def _prepare(draft: Draft, name: str, hole: str, checks: Sequence[Check], first: dict[str, Variant]) -> None:
+    """The hole among the reference's."""
+    own = tuple(check for check in checks if check.hole == hole)
+    first[name] = Variant(name, draft.compiled(draft.compose(hole)), draft.path, own, draft.lines(hole))
+
+
+def _whole(draft: Draft, key: str, checks: Sequence[Check]) -> dict[str, Variant]:
+    """The whole file as it stands, once for each hole that it makes a difference to; all holes are started.
 
     Someone may have moved work from one hole to another: right as a whole, wrong beside the reference's half.
     """
-    own = tuple(check for check in checks if check.hole == hole)
-    tree = draft.compose(hole)
-    lines = draft.lines(hole)
-    first[name] = Variant(name, draft.compiled(tree), draft.path, own, lines)
-    if set(draft.states.values()) == {"started"}:
-        whole = draft.compose(*draft.states)
-        if not same(tree, whole):
-            second[name] = Variant(name, draft.compiled(whole), draft.path, own, lines)
+    whole, found = draft.compose(*draft.states), {}
+    for hole in draft.states:
+        own = tuple(check for check in checks if check.hole == hole)
+        if not same(draft.compose(hole), whole):
+            name = f"{key}:{hole}"
+            found[name] = Variant(name, draft.compiled(whole), draft.path, own, draft.lines(hole))
+    return found
+
+
+def _as_a_whole(
+    runner: Runner, found: Mapping[str, list[Outcome]], second: Mapping[str, Variant]
+) -> dict[str, list[Outcome]]:
+    """What holes that fail beside the reference are worth in their own file, if all holes of that file pass there.
+
+    All: two wrong halves can make a right one, and nobody has done a hole whose other half is wrong.
+    """
+    failed = [one for name, one in second.items() if _plainly_failed(found.get(name, []))]
+    retried = runner.run(failed)
+    saved = {name.rpartition(":")[0] for name, outcomes in retried.items() if _passed(outcomes)}
+    rest = [one for name, one in second.items() if name not in retried and name.rpartition(":")[0] in saved]
+    whole = retried | runner.run(rest)
+    wrong = {name.rpartition(":")[0] for name, outcomes in whole.items() if not _passed(outcomes)}
+    return {name: outcomes for name, outcomes in retried.items() if name.rpartition(":")[0] not in wrong}
 
 
 def _passed(outcomes: Sequence[Outcome]) -> bool:
