@@ -96,6 +96,7 @@ def explain_failure(call, raw: Sequence, kwargs: dict, error: Exception) -> Exce
     if call.explain is not None:
         with contextlib.suppress(Exception):
             reason = call.explain(*raw, **kwargs)
+    reason = reason or _settings_by_place(call, len(raw))
     if reason is None:
         lines = str(error).strip().splitlines()
         reason = lines[0] if lines else type(error).__name__
@@ -103,6 +104,19 @@ def explain_failure(call, raw: Sequence, kwargs: dict, error: Exception) -> Exce
     if isinstance(error, MinigenError):
         kind = type(error)  # type: ignore[assignment]
     return kind(f"{call.name}({operands}{options}): {reason}")
+
+
+def _settings_by_place(call, count: int) -> str | None:
+    """How the op is called, if it was given `count` arguments by their place, more than it has arrays."""
+    places: list[str] = []
+    settings: list[str] = []
+    for name, parameter in inspect.signature(call.forward).parameters.items():
+        if parameter.kind is parameter.VAR_POSITIONAL:
+            return None
+        (settings if parameter.kind is parameter.KEYWORD_ONLY else places).append(name)
+    if not settings or count <= len(places):
+        return None
+    return f"settings go by name: {call.name}({', '.join(places + [f'{name}=...' for name in settings])})"
 
 
 def check_finite(call, args: Iterable, y: Array, where: str = "") -> None:

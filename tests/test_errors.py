@@ -124,6 +124,16 @@ LEARNERS = {
         ShapeError,
         "reshape(x: (2, 3) float32, shape=(4, -1)): 6 numbers do not fill the shape (4, -1)",
     ),
+    "settings by their place": (
+        lambda: ops.swapaxes(ones(2, 3, 4), 1, 2),
+        DTypeError,
+        "settings go by name: swapaxes(x, a=..., b=...)",
+    ),
+    "an axis by its place": (
+        lambda: ops.softmax(ones(2, 3), 1),
+        DTypeError,
+        "softmax(x: (2, 3) float32, axis: 1): settings go by name: softmax(x, axis=...)",
+    ),
     "a mask of numbers": (
         lambda: ops.where(ones(2), ones(2), ones(2)),
         DTypeError,
