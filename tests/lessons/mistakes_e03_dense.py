@@ -171,6 +171,20 @@ MISTAKES = [
         says="the softmax runs over the examples",
     ),
     Mistake(
+        name="summed_over_examples",
+        hole="cross_entropy",
+        old="ops.log(ops.exp(logits - top).sum(axis=1)) + top[:, 0]",
+        new="ops.logsumexp(logits, axis=0)",
+        says="sum over the classes of each row (axis=1)",
+    ),
+    Mistake(
+        name="summed_over_the_table",
+        hole="cross_entropy",
+        old="ops.log(ops.exp(logits - top).sum(axis=1)) + top[:, 0]",
+        new="ops.logsumexp(logits)",
+        says="runs over the whole table",
+    ),
+    Mistake(
         name="mean_over_features",
         hole="bce_with_logits",
         old="ops.sum(elements) * (1 / len(logits))",
@@ -193,6 +207,13 @@ MISTAKES = [
         old="-ops.abs(logits)",
         new="ops.abs(logits)",
         says="log(1 + exp(|l|)) in place of log(1 + exp(-|l|))",
+    ),
+    Mistake(
+        name="target_added",
+        hole="bce_with_logits",
+        old="- logits * targets",
+        new="+ logits * targets",
+        says="the target's term has the wrong sign",
     ),
     Mistake(
         name="divided_twice",
@@ -230,6 +251,13 @@ MISTAKES = [
         says="the momentum is missing",
     ),
     Mistake(
+        name="momentum_for_one_minus_it",
+        hole="SGD.update",
+        old="v *= self.momentum",
+        new="v *= 1 - self.momentum",
+        says="the old velocity is weighed with 1 - momentum",
+    ),
+    Mistake(
         name="nesterov_ignored",
         hole="SGD.update",
         old="self.lr * (g + self.momentum * v if self.nesterov else v)",
@@ -258,6 +286,20 @@ MISTAKES = [
         says="g is not squared in s",
     ),
     Mistake(
+        name="gradient_plain",
+        hole="RMSProp.update",
+        old="g**2",
+        new="g",
+        says="g is not squared in s",
+    ),
+    Mistake(
+        name="old_squares_kept",
+        hole="RMSProp.update",
+        old="    s *= self.alpha\n        s += (1",
+        new="    s += self.alpha * s + (1",
+        says="keeps the old s whole",
+    ),
+    Mistake(
         name="all_squares_added",
         hole="RMSProp.update",
         old="(1 - self.alpha) * g**2",
@@ -277,6 +319,27 @@ MISTAKES = [
         old="v / (1 - self.beta2**t)",
         new="v / (1 - self.beta1**t)",
         says="v is corrected with beta1",
+    ),
+    Mistake(
+        name="product_for_power",
+        hole="Adam.update",
+        old="self.beta1**t), v / (1 - self.beta2**t)",
+        new="self.beta1 * t), v / (1 - self.beta2 * t)",
+        says="the power is a product",
+    ),
+    Mistake(
+        name="product_for_power_in_m",
+        hole="Adam.update",
+        old="self.beta1**t",
+        new="self.beta1 * t",
+        says="not 1 - beta1 * t",
+    ),
+    Mistake(
+        name="second_moment_of_plain_gradient",
+        hole="Adam.update",
+        old="g**2",
+        new="g",
+        says="g is not squared in v",
     ),
     Mistake(
         name="betas_swapped",
@@ -340,6 +403,13 @@ MISTAKES = [
         says="that is the accuracy",
     ),
     Mistake(
+        name="a_name_unknown",
+        hole="error_rate",
+        old="labels",
+        new="label",
+        says="error_rate raised NameError (name 'label' is not defined)",
+    ),
+    Mistake(
         name="no_shuffle",
         hole="batches",
         old="rng.permutation(n)",
@@ -358,7 +428,14 @@ MISTAKES = [
         hole="batches",
         old="rng.permutation(n)",
         new="rng.integers(0, n, n)",
-        says="do not draw with replacement",
+        says="come more than once and",
+    ),
+    Mistake(
+        name="pieces_counted",
+        hole="batches",
+        old="return [order[start : start + size] for start in range(0, n, size)]",
+        new="return np.array_split(order, size)",
+        says="array_split counts the pieces",
     ),
     Mistake(
         name="batches_shuffled_only",
@@ -440,6 +517,13 @@ MISTAKES = [
         old="error_rate(model(test_x), test_labels)",
         new="error_rate(model(x), labels)",
         says="it is the error on the training set",
+    ),
+    Mistake(
+        name="graph_recorded_while_measuring",
+        hole="fit",
+        old="with no_grad():",
+        new="if True:",
+        says="measure inside `with no_grad():`",
     ),
 ]
 

@@ -1,7 +1,9 @@
 """Checks of e03_dense. Gradients are compared with central differences, for random upstream gradients."""
 
+import collections
 import contextlib
 import functools
+import inspect
 
 import numpy as np
 import pytest
@@ -14,9 +16,14 @@ from minigen.data import load, scale
 
 
 def same(one, other, rtol=1e-9):
-    """Equal in shape, and in numbers up to rounding (relative to the largest)."""
-    if np.shape(one) != np.shape(other):
+    """Equal in shape, and in numbers up to rounding (relative to the largest); NaN and infinity in the same places."""
+    one, other = np.asarray(one), np.asarray(other)
+    if one.shape != other.shape:
         return False
+    finite = np.isfinite(other)
+    if not np.array_equal(one[~finite], other[~finite], equal_nan=True):
+        return False
+    one, other = one[finite], other[finite]
     size = np.abs(other).max(initial=0.0)
     return bool(np.all(np.abs(np.subtract(one, other)) <= rtol * np.maximum(np.abs(other), size)))
 
@@ -57,8 +64,8 @@ def is_tensor(y, what, dtype=None):
 
 
 @contextlib.contextmanager
-def told(what, cause):
-    """An exception of the learner's code is told with its likely cause."""
+def told(what, cause, about=""):
+    """An exception of the learner's code is told with its likely cause, if its text is `about` that."""
     try:
         yield
     except (AssertionError, NotImplementedError):
@@ -69,6 +76,10 @@ def told(what, cause):
         )
         raise AssertionError(says).with_traceback(error.__traceback__) from None
     except Exception as error:
+        if about not in str(error):
+            raise AssertionError(f"{what} raised {type(error).__name__} ({str(error)[:200]})").with_traceback(
+                error.__traceback__
+            ) from None
         if "for ^" in str(error):
             cause = "a power is written ** in Python; ^ is the exclusive or of integers"
         if "ambiguous" in str(error):  # bool() of an array
@@ -470,7 +481,10 @@ def reference_entropy(logits, labels):
 
 def entropy(lesson, logits, labels):
     with (
-        told("cross_entropy", "pick one logit in each row: logits[np.arange(N), labels]"),
+        told(
+            "cross_entropy",
+            "sum over the classes of each row (axis=1), and pick one logit in each row: logits[np.arange(N), labels]",
+        ),
         np.errstate(all="ignore"),
     ):
         loss = lesson.cross_entropy(logits, labels)
@@ -490,6 +504,9 @@ def entropy_causes(logits, labels):
     mean = -log_p[rows, labels].mean()
     largest, lse = logits.max(axis=1).mean(), (logits - log_p)[:, 0].mean()
     across = np.exp(logits) / np.exp(logits).sum(axis=0)
+    top, label = logits.max(axis=1, keepdims=True), logits[rows, labels].mean()
+    whole = np.log(np.exp(logits).sum())
+    whole_topped = np.log(np.exp(logits - top).sum()) + top.mean()
     return {
         "softmax was applied twice: log_softmax of something that is a (log-)probability already": (
             -log_softmax(p)[rows, labels].mean()
@@ -499,6 +516,11 @@ def entropy_causes(logits, labels):
         "the sign is wrong: the loss is minus the log-probability": -mean,
         "the softmax runs over the examples (axis 0) instead of the classes (axis 1)": (
             -np.log(across)[rows, labels].mean()
+        ),
+        "log(sum(exp(logits))) runs over the whole table: sum over the classes of each row, axis=1": whole
+        - label,
+        "log(sum(exp(logits))) runs over the whole table: sum over the classes of each row, axis=1 ": (
+            whole_topped - label
         ),
         "the logarithm is missing: that is the probability": -p[rows, labels].mean(),
         "the logarithm is missing: that is the probability ": 1 - p[rows, labels].mean(),
@@ -636,6 +658,12 @@ def bce_causes(l, t):
         "the sigmoid was applied twice": -(t * np.log(twice) + (1 - t) * np.log(1 - twice)).sum() / n,
         "the targets were rounded to 0 or 1: anything between is a target too": reference_bce(l, np.round(t)),
         "it is divided by N twice": want / n,
+        "the target's term has the wrong sign: it is log(1 + exp(l)) - t l, not + t l": (
+            (np.logaddexp(0, l) + t * l).sum() / n
+        ),
+        "the target's term has the wrong sign: it is log(1 + exp(-l)) + (1 - t) l, not - (1 - t) l": (
+            (np.logaddexp(0, -l) - (1 - t) * l).sum() / n
+        ),
         "log(1 + exp(l)) without - l t: the target plays no role": np.logaddexp(0, l).sum() / n,
         "log(1 + exp(-l)) goes with + (1 - t) l, and log(1 + exp(l)) with - t l: you mixed the two": (
             (np.logaddexp(0, -l) - l * t).sum() / n
@@ -738,6 +766,14 @@ SGD_MISTAKES = {
         "v + g\n",
         "v + (1 - momentum) * g\n",
     ),
+    "the old velocity is weighed with 1 - momentum: here v <- momentum v + g": (
+        "v = momentum * v",
+        "v = (1 - momentum) * v",
+    ),
+    "`v += momentum * v + g` keeps the old v whole and adds to it: v *= momentum first, then v += g": (
+        "v = momentum * v",
+        "v = v + momentum * v",
+    ),
     "the step uses the velocity from before this gradient: update v first": (
         "v = momentum * v + g\nstep",
         "before, v = v, momentum * v + g\nstep = before\nother",
@@ -782,6 +818,11 @@ RMSPROP_MISTAKES = {
     "g is not squared in s: s averages g^2 ": (
         "g**2\nw = w - lr * g / (sqrt(s)",
         "g\nw = w - lr * g / (sqrt(abs(s))",
+    ),
+    "g is not squared in s: s averages g^2  ": ("g**2", "g"),
+    "`s += alpha * s + ...` keeps the old s whole and adds to it: s *= alpha first, then s += ...": (
+        "s = alpha * s",
+        "s = s + alpha * s",
     ),
     "the square root is missing": ("sqrt(s)", "s"),
     "eps is inside the square root: expected sqrt(s) + eps": ("sqrt(s) + eps", "sqrt(s + eps)"),
@@ -836,6 +877,19 @@ ADAM_MISTAKES = {
     "the new gradient is added in full to m: weigh it with 1 - beta1": ("(1 - beta1) * g", "g"),
     "the new g^2 is added in full to v: weigh it with 1 - beta2": ("(1 - beta2) * g**2", "g**2"),
     "g is not squared in v: v averages g^2": ("g**2", "abs(g)"),
+    "g is not squared in v: v averages g^2 ": ("g**2", "g"),
+    "`m += beta1 * m + ...` keeps the old m whole and adds to it (v too): m *= beta1 first, then m += ...": (
+        "m = beta1 * m + (1 - beta1) * g\nv = ",
+        "m = m + beta1 * m + (1 - beta1) * g\nv = v + ",
+    ),
+    "`m += beta1 * m + ...` keeps the old m whole and adds to it: m *= beta1 first, then m += ...": (
+        "m = beta1 * m",
+        "m = m + beta1 * m",
+    ),
+    "`v += beta2 * v + ...` keeps the old v whole and adds to it: v *= beta2 first, then v += ...": (
+        "v = beta2 * v",
+        "v = v + beta2 * v",
+    ),
     "1 - beta2 is squared too: v averages g^2, so only g is squared": (
         "(1 - beta2) * g**2",
         "((1 - beta2) * g) ** 2",
@@ -862,6 +916,12 @@ ADAM_MISTAKES = {
         "beta1**t), v / (1 - beta2**t)",
         "beta1 * t), abs(v / (1 - beta2 * t))",
     ),
+    "the power is a product: 1 - beta ** t, not 1 - beta * t ": (
+        "beta1**t), v / (1 - beta2**t)",
+        "beta1 * t), v / (1 - beta2 * t)",
+    ),
+    "the power is a product: 1 - beta1 ** t, not 1 - beta1 * t": ("beta1**t", "beta1 * t"),
+    "the power is a product: 1 - beta2 ** t, not 1 - beta2 * t": ("beta2**t", "beta2 * t"),
     "the moments are corrected in place, so the next step corrects them again: m' and v' are new arrays": (
         "mh, vh = m",
         "m, v = mh, vh = m",
@@ -931,7 +991,7 @@ def check_rule(lesson, rng, name, mistakes, **settings):
                 )
         for t, (mine_now, true) in enumerate(zip(found, wanted, strict=True), 1):
             for key in start:
-                what = "the weights" if key == "w" else f"the state {key}"
+                what = "the array w" if key == "w" else f"the state {key}"
                 agree(mine_now[key], true[key], f"{what} after step {t} of {name}.update", rtol=1e-7)
 
 
@@ -1108,7 +1168,10 @@ def test_adam_in_the_engine(lesson, rng):
 
 
 def error_of(lesson, logits, labels):
-    with told("error_rate", "a Tensor has the method argmax(axis=...), which gives a plain array"):
+    names = ", ".join(inspect.signature(lesson.error_rate).parameters)
+    assert names != "labels, logits", f"your signature is error_rate({names}), the stub's is (logits, labels)"
+    hint = "a Tensor has the method argmax(axis=...), which gives a plain array"
+    with told("error_rate", hint, about="argmax"):
         found = lesson.error_rate(Tensor(np.asarray(logits, np.float32)), labels)
     assert found is not None, "error_rate returned None: is a `return` missing?"
     assert isinstance(found, float | np.floating), (
@@ -1161,11 +1224,19 @@ def test_error_rate_extremes(lesson, rng):
 # batches
 
 
+def batch_sizes(n, size):
+    return [size] * (n // size) + [n % size] * (n % size > 0)
+
+
 def epoch(lesson, n, size, rng):
     with told("batches", "it takes two numbers and a generator, and returns or yields index arrays"):
         found = lesson.batches(n, size, rng)
         assert found is not None, "batches returned None: is a `return` missing?"
         found = list(found)
+    sizes, pieces = [np.size(b) for b in found], [len(piece) for piece in np.array_split(range(n), size)]
+    assert sizes != pieces or sizes == batch_sizes(n, size), (
+        f"batches({n}, {size}) gave {size} pieces, expected pieces of {size} indices (array_split counts the pieces)"
+    )
     assert not any(np.ndim(b) == 0 for b in found), (
         "batches gave one row of numbers, expected several arrays of indices: does it return inside the loop?"
     )
@@ -1182,17 +1253,18 @@ def test_batches_visit_everyone_once(lesson, rng):
     for n, size in [(10, 5), (11, 4), (3, 8), (5, 1), (1, 1), (7, 7), (9, 8)]:
         found = epoch(lesson, n, size, rng)
         indices = np.concatenate([np.empty(0, int), *found])
-        missing, many = (
-            sorted(set(range(n)) - set(indices.tolist())),
-            len(indices) - len(set(indices.tolist())),
-        )
+        times = collections.Counter(indices.tolist())
+        missing = sorted(set(range(n)) - set(times))
+        repeated, many = sum(count > 1 for count in times.values()), len(indices) - len(times)
         said = f"batches({n}, {size})"
         assert not len(indices) or (indices.min() >= 0 and indices.max() < n), (
             f"{said} has the index {indices.min() if indices.min() < 0 else indices.max()}, expected 0..{n - 1}"
         )
-        assert not many, (
-            f"{said} has {many} indices too many: each once, so permute, do not draw with replacement"
+        assert not many or not missing, (
+            f"{said}: {repeated} of the {n} indices come more than once and {len(missing)} never: each once, so "
+            "permute, do not draw with replacement"
         )
+        assert not many, f"{said} has {many} indices too many: each once, in one batch of the epoch"
         assert len(missing) != n % size or not missing, (
             f"{said} leaves out {len(missing)} of {n} examples: is the last, shorter batch dropped?"
         )
@@ -1226,7 +1298,7 @@ def test_batches_are_shuffled(lesson, rng):
 def test_batches_sizes(lesson, rng):
     for n, size in [(10, 5), (11, 4), (9, 8), (13, 5), (3, 8), (5, 1)]:
         sizes = [len(b) for b in epoch(lesson, n, size, rng)]
-        want = [size] * (n // size) + [n % size] * (n % size > 0)
+        want = batch_sizes(n, size)
         assert sizes == want, f"batches({n}, {size}) have {sizes} indices, expected {want}"
 
 
@@ -1513,6 +1585,32 @@ def test_fit_reports_the_test_error(lesson, rng):
         agree(history[-1][1], want, "the test error after the epoch", causes)
 
 
+class Measured(nn.Module):
+    """A model that notes of each batch of ones, the test images, whether its logits were recorded."""
+
+    def __init__(self, model):
+        self.model, self.recorded = model, []
+
+    def __call__(self, x):
+        y = self.model(x)
+        if np.all((x.numpy() if isinstance(x, Tensor) else x) == 1):
+            self.recorded.append(y.requires_grad)
+        return y
+
+
+@pytest.mark.hole("fit", kind="step")
+def test_fit_measures_without_a_graph(lesson, rng):
+    x, labels = problem(rng, 12)
+    model = Measured(lesson.mlp((5, 8, 3), rng=rng))
+    test = np.ones_like(x), labels
+    opt = lesson.SGD(model.parameters(), lr=0.1)
+    run_fit(lesson, model, opt, (x, labels), test, epochs=2, batch_size=4, rng=rng)
+    assert not any(model.recorded), (
+        "the test error was measured with the graph recorded (model(test_x).requires_grad is True): it costs the "
+        "memory of a backward pass that never comes; measure inside `with no_grad():`"
+    )
+
+
 @pytest.mark.hole("fit", kind="value")
 def test_fit_reports_each_epoch(lesson, rng):
     errors = []
@@ -1539,9 +1637,9 @@ def test_fit_reports_each_epoch(lesson, rng):
             loss.item(),
         ],
     }
-    agree(found_losses, losses, "the losses of five epochs of one step each", causes, rtol=1e-3)
+    agree(found_losses, losses, "the row of losses of five epochs of one step each", causes, rtol=1e-3)
     causes = {"they are all the smallest: report each epoch's own": np.full(5, min(errors))}
-    agree(found_errors, errors, "the test errors after each of five epochs", causes)
+    agree(found_errors, errors, "the row of test errors after each of five epochs", causes)
 
 
 @pytest.mark.hole("fit", kind="step")
