@@ -72,12 +72,13 @@ class AtVAE:
     def log_joint(self, z: Any) -> Any:
         """(k, N, c) -> (k, N) nats: log p(x|z) + log p(z), with p(z) = N(0, I)
 
-        The decoder takes rows, so all k N codes go through it as one batch; every draw meets the same N images.
+        self.model.decoder takes rows, so all k N codes go through it as one batch; every draw meets the same N
+        images. What it gives is what log_likelihood takes (not what decode gives: those are probabilities).
         """
-        # TODO: codes as rows through the decoder; log_likelihood against k copies of x; plus the prior's log
+        # TODO: self.model.decoder of the codes as rows; log_likelihood with k copies of x; plus log p(z)
         raise NotImplementedError(
-            "AtVAE.log_joint: codes as rows through the decoder; log_likelihood against k copies of x; plus "
-            "the prior's log"
+            "AtVAE.log_joint: self.model.decoder of the codes as rows; log_likelihood with k copies of x; "
+            "plus log p(z)"
         )
 
 
@@ -113,7 +114,10 @@ class IWAE(VAE):
         self.k = k
 
     def updates(self, batch: Any, rng: np.random.Generator) -> Iterator[tuple[Module, Tensor]]:
-        """(N, ...) images -> one pair (the model, its loss): minus L_k in nats, averaged over the images, k = self.k"""
+        """(N, ...) images -> one pair (the model, its loss): minus L_k in nats, averaged over the images, k = self.k
+
+        The noise of the draws comes from `rng`: new at every step.
+        """
         # TODO: yield this model once, with minus the mean of iwae_bound at the batch
         raise NotImplementedError(
             "IWAE.updates: yield this model once, with minus the mean of iwae_bound at the batch"
@@ -264,4 +268,4 @@ if __name__ == "__main__":
     main(*map(Path, sys.argv[1:2]))
 
 
-# untouched stub 523f97827b81
+# untouched stub b75f3f522a48

@@ -85,9 +85,10 @@ class AtVAE:
     def log_joint(self, z: Any) -> Any:
         """(k, N, c) -> (k, N) nats: log p(x|z) + log p(z), with p(z) = N(0, I)
 
-        The decoder takes rows, so all k N codes go through it as one batch; every draw meets the same N images.
+        self.model.decoder takes rows, so all k N codes go through it as one batch; every draw meets the same N
+        images. What it gives is what log_likelihood takes (not what decode gives: those are probabilities).
         """
-        # solution: codes as rows through the decoder; log_likelihood against k copies of x; plus the prior's log
+        # solution: self.model.decoder of the codes as rows; log_likelihood with k copies of x; plus log p(z)
         k, n, c = z.shape
         raw = self.model.decoder(ops.reshape(z, shape=(k * n, c)))  # (k, N, c) -> (k N, c) -> (k N, D)
         copies = ops.reshape(ops.broadcast_to(self.x, shape=(k, *self.x.shape)), shape=raw.shape)  # (k N, D)
@@ -129,7 +130,10 @@ class IWAE(VAE):
         self.k = k
 
     def updates(self, batch: Any, rng: np.random.Generator) -> Iterator[tuple[Module, Tensor]]:
-        """(N, ...) images -> one pair (the model, its loss): minus L_k in nats, averaged over the images, k = self.k"""
+        """(N, ...) images -> one pair (the model, its loss): minus L_k in nats, averaged over the images, k = self.k
+
+        The noise of the draws comes from `rng`: new at every step.
+        """
         # solution: yield this model once, with minus the mean of iwae_bound at the batch
         yield self, -ops.mean(iwae_bound(AtVAE(self, batch), self.k, rng))
         # end

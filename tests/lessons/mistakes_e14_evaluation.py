@@ -116,6 +116,13 @@ MISTAKES = [
         says="model.log_likelihood knows",
     ),
     Mistake(
+        name="probabilities",
+        hole="AtVAE.log_joint",
+        old="self.model.decoder(",
+        new="self.model.decode(",
+        says="`decode` gives probabilities",
+    ),
+    Mistake(
         name="log_q_forgotten",
         hole="iwae_bound",
         old=" - at.log_q(z)",
@@ -179,6 +186,13 @@ MISTAKES = [
         says="and not a mean of logs",
     ),
     Mistake(
+        name="the_same_noise_at_every_step",
+        hole="IWAE.updates",
+        old="self.k, rng",
+        new="self.k, np.random.default_rng(0)",
+        says="two generators give the same loss",
+    ),
+    Mistake(
         name="blocks_averaged",
         hole="evidence",
         old=None,
@@ -222,6 +236,13 @@ MISTAKES = [
         old="range(0, k, block)",
         new="range(0, k - block + 1, block)",
         says="the last block is left out",
+    ),
+    Mistake(
+        name="last_block_too_large",
+        hole="evidence",
+        old="min(block, k - start)",
+        new="block",
+        says="25 draws were made, expected 23",
     ),
     Mistake(
         name="the_same_draws_in_each_block",
@@ -441,6 +462,13 @@ MISTAKES = [
         new="min(sigmas",
         says="the worst on validation",
     ),
+    Mistake(
+        name="sigma_chosen_on_the_samples",
+        hole="parzen_score",
+        old="parzen_log_prob(samples, validation, s)",
+        new="parzen_log_prob(samples, samples, s)",
+        says="chosen on the samples",
+    ),
 ]
 
 HINTS = {
@@ -459,7 +487,8 @@ HINTS = {
     "AtVAE.log_joint": (
         "log p(x, z) = log p(x|z) + log p(z). The decoder wants rows: how many are there?",
         "ops.reshape(z, shape=(k * n, c)) puts the N codes of the first draw first, then those of the second, ...: so"
-        " the copies of x are the whole batch, k times over (broadcast to (k, N, D), then reshape).",
+        " the copies of x are the whole batch, k times over (broadcast to (k, N, D), then reshape). raw = "
+        "self.model.decoder(rows), as log_likelihood wants it (not decode, which gives probabilities).",
         "ops.reshape(self.model.log_likelihood(raw, copies), shape=(k, n)) - ops.sum(ops.square(z) + LOG_2PI, axis=2)"
         " * 0.5",
     ),

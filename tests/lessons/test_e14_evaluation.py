@@ -324,9 +324,7 @@ def test_log_joint_value(lesson, rng):
         model, x = make(rng, likelihood=likelihood)
         at = lesson.AtVAE(model, x)
         z = rng.normal(0, 2, (5, 4, C))
-        cause = (
-            "the decoder takes rows (k N, c); log_likelihood takes (k N, D) twice: x must be there k times"
-        )
+        cause = "self.model.decoder takes rows (k N, c); log_likelihood takes (k N, D) twice: x must be there k times"
         with told("log_joint", cause):
             found = at.log_joint(Tensor(z))
         assert shape_of(found) == (5, 4), (
@@ -344,7 +342,10 @@ def test_log_joint_value(lesson, rng):
         pixels, prior = score(x, raw), normal_log(z, 0, 0).sum(2)
         shuffled = score(np.repeat(x, 5, axis=0).reshape(5, 4, D), raw)
         crossed = decoded(model, z.transpose(1, 0, 2).reshape(5, 4, C))
+        decode = numbers(model.decode(Tensor(z.reshape(20, C)))).reshape(5, 4, D)
         likely = {
+            "`decode` gives probabilities; log_likelihood takes what the decoder gives before that: "
+            "self.model.decoder(z)": score(x, decode) + prior,
             "log p(z) is missing: this is log p(x|z) alone": pixels,
             "this is log p(z) alone: log p(x|z) is missing": prior,
             "log p(z) is subtracted; log p(x, z) is the sum of the two": pixels - prior,
@@ -569,6 +570,28 @@ def test_updates_loss(lesson, rng):
     must_be(loss, -log_p.mean(), likely, otherwise, 1e-4)
 
 
+@pytest.mark.hole("IWAE.updates", kind="invariant")
+def test_updates_draw_from_the_given_generator(lesson, rng):
+    model, x = make(rng, lesson.IWAE, k=5)
+
+    def loss(generator):
+        ((_, found),) = model.updates(x, generator)
+        return float(numbers(found))
+
+    seed = int(rng.integers(1, 2**31))
+    first, again, other = (loss(np.random.default_rng(s)) for s in (seed, seed, seed + 1))
+    assert first == again, (
+        "the same generator gives two losses: draw from the rng that was given, and from nothing else"
+    )
+    assert first != other, (
+        "two generators give the same loss: draw from the rng that was given, new noise at every step"
+    )
+    stream = np.random.default_rng(seed)
+    assert loss(stream) != loss(stream), (
+        "two steps with one generator have the same noise: draw from rng itself, not from a copy of it"
+    )
+
+
 @pytest.mark.hole("IWAE.updates", kind="value")
 def test_updates_use_the_bound(lesson, rng):
     grid = np.linspace(-9, 9, 2001)
@@ -604,6 +627,8 @@ def test_evidence_value(lesson, rng):
     ):
         found = lesson.evidence(at, k, rng, block)
     assert shape_of(found) == (5,), f"5 images give shape {shape_of(found)}; expected (5,)"
+    made = sum(at.asked)
+    assert made <= k, f"{made} draws were made, expected {k}: the last block is smaller"
     blocks = [w[i : i + block] for i in range(0, k, block)]
     parts = np.stack([lme(one) for one in blocks])
     sizes = np.array([[len(one)] for one in blocks])
@@ -1065,9 +1090,12 @@ def test_parzen_in_blocks(lesson, rng):
 
 @pytest.mark.hole("parzen_score", kind="value")
 def test_parzen_score_value(lesson, rng):
-    d, sigmas = 6, [0.05, 0.2, 0.5, 1.0, 2.0, 5.0]
+    # The samples' best width is 0.1, the test images' 0.2, validation's 0.5, and its worst 1e6: each choice shows
+    d, sigmas = 6, [2.0, 0.1, 0.5, 0.2, 1e6, 1.0]
     samples = rng.normal(size=(40, d))
-    validation, test = 1.2 * rng.normal(size=(30, d)), 0.18 * rng.normal(size=(50, d)) + samples[:1]
+    away = rng.normal(size=(40, d))  # of one length: chance cannot make another width the best
+    validation = samples + away / np.linalg.norm(away, axis=1, keepdims=True)
+    test = 0.22 * rng.normal(size=(50, d)) + samples[:1]
     means = {s: [lme(window(samples, x, s), 1).mean() for x in (validation, test)] for s in sigmas}
     best = max(sigmas, key=lambda s: means[s][0])
     cause = "parzen_log_prob(samples, images, sigma) is (N,); give (sigma, mean, standard error)"
@@ -1081,6 +1109,10 @@ def test_parzen_score_value(lesson, rng):
     assert sigma != over, (
         f"sigma = {sigma:g} is the best for the TEST images: the score is tuned on what it is measured on; choose it "
         f"on the validation images ({best:g} here)"
+    )
+    alone = max(sigmas, key=lambda s: lme(window(samples, samples, s), 1).mean())
+    assert sigma != alone, (
+        f"sigma = {sigma:g} is chosen on the samples; expected on `validation` ({best:g} here)"
     )
     assert sigma != min(sigmas, key=lambda s: means[s][0]), (
         f"sigma = {sigma:g} is the worst on validation: take the best"
