@@ -524,7 +524,8 @@ def test_terms_value(lesson, rng):
             reconstruction,
             wanted,
             {
-                "the sign of the reconstruction is wrong: it is MINUS log p(x|z), what a code costs": -wanted,
+                "the sign of the reconstruction is wrong: it is MINUS log p(x|z), what the image costs, given its "
+                "code": -wanted,
                 "the reconstruction is averaged over the pixels": wanted / D,
                 "the reconstruction is one number: keep the images apart, (N,)": wanted.mean(),
                 "the reconstruction is summed over the batch: keep the images apart, (N,)": wanted.sum(),
