@@ -300,11 +300,25 @@ MISTAKES = [
         says="is cut off, not rounded",
     ),
     Mistake(
+        name="log_prob_cut_off",
+        hole="PixelCNN.log_prob",
+        old="self.logits(x)",
+        new="self.logits(x).detach()",
+        says="the graph is cut",
+    ),
+    Mistake(
         name="not_binarized",
         hole="PixelCNN.prepare",
         old="(images > 0.5).astype(images.dtype)",
         new="images",
         says="every value one of the levels",
+    ),
+    Mistake(
+        name="a_half_becomes_white",
+        hole="PixelCNN.prepare",
+        old="images > 0.5",
+        new="images >= 0.5",
+        says="exactly 1/2 became 1",
     ),
     Mistake(
         name="everything_but_black",
@@ -340,6 +354,13 @@ MISTAKES = [
         old="-ops.mean(",
         new="ops.mean(",
         says="log p would be made small",
+    ),
+    Mistake(
+        name="loss_as_a_float",
+        hole="PixelCNN.updates",
+        old="-ops.mean(self.log_prob(batch))",
+        new="-ops.mean(self.log_prob(batch)).item()",
+        says="the loss is a float",
     ),
     Mistake(
         name="loss_summed_over_the_batch",

@@ -869,6 +869,13 @@ def test_log_prob_value(lesson, rng):
         )  # fmt: skip
 
 
+def recorded(y):
+    assert isinstance(y, Tensor) and y.requires_grad, (
+        "log_prob: the graph is cut (.detach(), .data); training needs the gradient of this"
+    )
+    return y
+
+
 @pytest.mark.hole("PixelCNN.log_prob", kind="invariant", seconds=60)
 def test_probabilities_sum_to_one(lesson, rng):
     """All 2^9 images of 3x3 with random and with trained weights, all of three levels and two colours at 2x2"""
@@ -886,7 +893,7 @@ def test_probabilities_sum_to_one(lesson, rng):
                 -1, *[1] * (drawn(model, rng, 1).ndim - 1)
             )
             for _ in range(15):
-                optimizer.step(grad(-ops.mean(model.log_prob(x)), optimizer.params))
+                optimizer.step(grad(-ops.mean(recorded(model.log_prob(x))), optimizer.params))
 
 
 @pytest.mark.hole("PixelCNN.log_prob", kind="gradient")
@@ -894,10 +901,7 @@ def test_log_prob_gradient_and_extremes(lesson, rng):
     for changes in KINDS:
         model = make(lesson, rng, **changes)
         x = drawn(model, rng, 4)
-        y = model.log_prob(x)
-        assert isinstance(y, Tensor) and y.requires_grad, (
-            "log_prob is cut off from the graph: it is what training makes large"
-        )
+        y = recorded(model.log_prob(x))
         parameters = model.parameters()
         found = grad(ops.mean(y), parameters, allow_unused=True)
         steps = [rng.normal(size=p.shape) for p in parameters]
@@ -935,18 +939,20 @@ def test_prepare_keeps_shape_and_images(lesson, rng):
         images = greys(rng, 3, 4, 4) if model.config.colours == 1 else greys(rng, 3, 3, 4, 4)
         kept = images.copy()
         found = model.prepare(images, rng)
-        assert shape_of(found) == images.shape, f"{changes}: {images.shape} became {shape_of(found)}"
+        c = model.config
+        kind = f"binarize={c.binarize}, levels={c.levels}, colours={c.colours}"
+        assert shape_of(found) == images.shape, f"{kind}: {images.shape} became {shape_of(found)}"
         assert np.dtype(found.dtype) == np.float32, (
-            f"{changes}: float32 images became {found.dtype}; expected float32 (the network multiplies them): "
+            f"{kind}: float32 images became {found.dtype}; expected float32 (the network multiplies them): "
             ".astype"
         )
         assert np.array_equal(images, kept), (
-            f"{changes}: prepare changed the images it was given: work on a copy"
+            f"{kind}: prepare changed the images it was given: work on a copy"
         )
         levels = numbers(found) * (model.config.levels - 1)
         fits = np.allclose(levels, np.rint(levels), atol=1e-4) and levels.min() >= 0
         assert fits and levels.max() <= model.config.levels - 1, (
-            f"{changes}: values like {float(numbers(found).ravel()[0]):.3g}; expected k / (levels - 1) in [0, "
+            f"{kind}: values like {float(numbers(found).ravel()[0]):.3g}; expected k / (levels - 1) in [0, "
             "1]: every value "
             "one of the levels"
         )
@@ -955,8 +961,10 @@ def test_prepare_keeps_shape_and_images(lesson, rng):
 @pytest.mark.hole("PixelCNN.prepare", kind="value")
 def test_prepare_threshold_and_levels(lesson, rng):
     images = greys(rng, 5, 6, 6)
+    images[:, 2, 1:4] = 0.5  # 8 bits have no such level; averages of pixels do
     model = lesson.PixelCNN(lesson.Config(side=6, h=2, blocks=1), rng=rng)
     likely = {
+        "pixels of exactly 1/2 became 1: 1 above 1/2, else 0": (images >= 0.5).astype(float),
         "it is inverted: 1 above 1/2": (images < 0.5).astype(float),
         "every pixel that is not 0 became 1: the threshold is 1/2": (images > 0).astype(float),
         "the images are not binarized": images,
@@ -968,6 +976,7 @@ def test_prepare_threshold_and_levels(lesson, rng):
         likely,
         "threshold: expected 1 where the intensity is above 1/2, else 0",
     )
+    images = greys(rng, 5, 6, 6)
     one, two = (model.prepare(images, np.random.default_rng(seed)) for seed in (1, 2))
     assert near(one, two), "threshold: the result changes with rng: nothing is drawn here"
     for levels in (4, 17, 256):
@@ -1056,6 +1065,7 @@ def test_updates_loss(lesson, rng):
         model = make(lesson, rng, **changes)
         x = drawn(model, rng, 6)
         loss = pair_of(model, x, rng)
+        assert not isinstance(loss, float), "the loss is a float: yield the Tensor, its gradient is needed"
         assert isinstance(loss, Tensor) and loss.size == 1, (
             f"the loss has shape {shape_of(loss)}; expected one number, the mean over the batch"
         )
