@@ -26,6 +26,7 @@ def curves(labels, table, published, path):
             ax.errorbar(labels, mean, yerr=error, color=colour, marker="o", ms=4, lw=1.8, capsize=3)
             _name(ax, labels[-1], mean[-1], name, colour)
         ax.set(xscale="log", yscale="log", xlabel="labelled images", ylabel="test error, per cent")
+        ax.set_xlim(labels[0] / 3.6, labels[-1] * 1.2)  # room for the names on the left
         ax.set_xticks(labels, [str(n) for n in labels])
         ax.set_yticks([3, 5, 10, 20, 30], ["3", "5", "10", "20", "30"])
         ax.minorticks_off()
