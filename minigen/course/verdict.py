@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -121,14 +121,18 @@ def judge(
                 if draft.states[hole] == "started":
                     _prepare(draft, f"{key}:{hole}", hole, checks, first)
             if set(draft.states.values()) == {"started"}:
-                second |= _whole(draft, key, checks)
+                second |= _whole(draft, key, checks, wanted)
             verdicts[key] = Verdict(lesson, draft.path, [], seed)
         except Refused as error:
             verdicts[key] = Verdict(lesson, draft.path, [], seed, str(error), error.line, error.source)
             first = {name: one for name, one in first.items() if not name.startswith(f"{key}:")}
     runner = Runner(lesson, seed, limits or Limits(), stop_early, waiting, secret)
     found = runner.run(list(first.values()))
-    retried = _as_a_whole(runner, found, second)
+
+    def rest(key: str) -> dict[str, Variant]:
+        return _whole(drafts[key], key, checks, tuple(drafts[key].states))
+
+    retried = _as_a_whole(runner, found, second, rest)
     for key, verdict in verdicts.items():
         if not verdict.refused:
             wanted = tasks[key].holes or tuple(hole.name for hole in lesson.holes)
@@ -145,13 +149,13 @@ def _prepare(draft: Draft, name: str, hole: str, checks: Sequence[Check], first:
     first[name] = Variant(name, draft.compiled(draft.compose(hole)), draft.path, own, draft.lines(hole))
 
 
-def _whole(draft: Draft, key: str, checks: Sequence[Check]) -> dict[str, Variant]:
-    """The whole file as it stands, once for each hole that it makes a difference to; all holes are started.
+def _whole(draft: Draft, key: str, checks: Sequence[Check], holes: Sequence[str]) -> dict[str, Variant]:
+    """The whole file as it stands, once for each of `holes` that it makes a difference to; all are started.
 
     Someone may have moved work from one hole to another: right as a whole, wrong beside the reference's half.
     """
     whole, found = draft.compose(*draft.states), {}
-    for hole in draft.states:
+    for hole in holes:
         own = tuple(check for check in checks if check.hole == hole)
         if not same(draft.compose(hole), whole):
             name = f"{key}:{hole}"
@@ -160,7 +164,10 @@ def _whole(draft: Draft, key: str, checks: Sequence[Check]) -> dict[str, Variant
 
 
 def _as_a_whole(
-    runner: Runner, found: Mapping[str, list[Outcome]], second: Mapping[str, Variant]
+    runner: Runner,
+    found: Mapping[str, list[Outcome]],
+    second: Mapping[str, Variant],
+    rest: Callable[[str], dict[str, Variant]],
 ) -> dict[str, list[Outcome]]:
     """What holes that fail beside the reference are worth in their own file, if all holes of that file pass there.
 
@@ -169,8 +176,8 @@ def _as_a_whole(
     failed = [one for name, one in second.items() if _plainly_failed(found.get(name, []))]
     retried = runner.run(failed)
     saved = {name.rpartition(":")[0] for name, outcomes in retried.items() if _passed(outcomes)}
-    rest = [one for name, one in second.items() if name not in retried and name.rpartition(":")[0] in saved]
-    whole = retried | runner.run(rest)
+    others = [one for key in saved for name, one in rest(key).items() if name not in retried]
+    whole = retried | (runner.run(others) if others else {})
     wrong = {name.rpartition(":")[0] for name, outcomes in whole.items() if not _passed(outcomes)}
     return {name: outcomes for name, outcomes in retried.items() if name.rpartition(":")[0] not in wrong}
 
