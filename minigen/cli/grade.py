@@ -14,6 +14,7 @@ from minigen.cli.arguments import count, seconds, seed
 from minigen.course.console import say, shown
 from minigen.course.formats import FORMATS
 from minigen.errors import CourseError
+from minigen.patience import patience
 
 if TYPE_CHECKING:
     from minigen.course.manifest import Lesson
@@ -59,7 +60,7 @@ def add(parsers: Any) -> None:
 def run_grade(args: argparse.Namespace) -> int:
     """0 when everything is graded, whatever the grades; 5 where something could not be."""
     from minigen.course import formats
-    from minigen.course.grading import Rules, grade
+    from minigen.course.grading import Rules, Stopped, grade
     from minigen.course.manifest import Course, any_home
     from minigen.course.process import Limits
     from minigen.course.results import Results
@@ -83,9 +84,9 @@ def run_grade(args: argparse.Namespace) -> int:
         limits = Limits(seconds=args.seconds, megabytes=args.memory, sealed=True)
         rules = Rules(number, limits, (str(args.folder), str(out)))
         _begin(submissions, ignored, lessons, number)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
-        grade(submissions, lessons, results, rules, args.jobs, _hear)
-    except KeyboardInterrupt:
+        with patience(signal.SIGINT, signal.SIGTERM) as patient:
+            grade(submissions, lessons, results, rules, args.jobs, _hear, patient)
+    except (Stopped, KeyboardInterrupt):
         print(
             f"minigen: stopped; {len(results.records)} results are kept: add --resume to go on",
             file=sys.stderr,

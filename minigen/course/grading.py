@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,7 +19,9 @@ from minigen.course.results import Record, Results
 from minigen.course.submission import Handed, Submission
 from minigen.course.verdict import HoleVerdict, Task, Verdict, judge
 from minigen.errors import CourseError, MinigenError
+from minigen.patience import Patience
 
+HEED = 0.1  # seconds between two looks at whether to stop
 STATUS = {0: "passed", 1: "failed", 3: "not started", 4: "limit"}
 
 
@@ -46,8 +47,12 @@ def grade(
     rules: Rules,
     jobs: int = 1,
     heard: Callable[[Record, int, int], None] = lambda record, done, all: None,
+    patient: Patience | None = None,
 ) -> None:
-    """Adds a record for each submission and lesson that has none yet; heard(record, how many done, of how many)."""
+    """Adds a record for each submission and lesson that has none yet; heard(record, how many done, of how many).
+
+    Raises Stopped a moment after `patient` was asked; what was being graded then is graded when the run goes on.
+    """
     keys = {lesson: _course_key(lesson, rules) for lesson in lessons}
     todo = [
         (one, lesson)
@@ -55,37 +60,28 @@ def grade(
         for lesson in lessons
         if not _known(results, one, lesson, _key(keys[lesson], one, lesson))
     ]
-    done, stop = 0, threading.Event()
+    done, of, patient = 0, len(todo), patient or Patience()
     with ThreadPoolExecutor(jobs) as pool:
         running: set[Future[Record]] = set()
         try:
-            for one, lesson in todo:
-                if len(running) >= jobs:
-                    done = _collect(running, results, heard, done, len(todo))
-                key = _key(keys[lesson], one, lesson)
-                running.add(pool.submit(assess, one, lesson, rules, key, stop))
-            while running:
-                done = _collect(running, results, heard, done, len(todo))
-        except BaseException:
-            stop.set()  # the children end within a moment; what they were at is graded when the run goes on
-            raise
-
-
-def _collect(
-    running: set[Future[Record]], results: Results, heard: Callable[..., None], done: int, of: int
-) -> int:
-    finished, _ = wait(running, return_when=FIRST_COMPLETED)
-    for future in finished:
-        running.discard(future)
-        record = future.result()
-        results.add(record)
-        done += 1
-        heard(record, done, of)
-    return done
+            while todo or running:
+                while todo and len(running) < jobs:
+                    one, lesson = todo.pop(0)
+                    key = _key(keys[lesson], one, lesson)
+                    running.add(pool.submit(assess, one, lesson, rules, key, patient))
+                finished, running = wait(running, HEED, FIRST_COMPLETED)
+                for future in finished:
+                    results.add(record := future.result())
+                    done += 1
+                    heard(record, done, of)
+                if patient.asked:
+                    raise Stopped("stopped")
+        finally:
+            patient.asked = True  # whatever ended it: the children end within a moment
 
 
 def assess(
-    one: Submission, lesson: Lesson, rules: Rules, key: str = "", stop: threading.Event | None = None
+    one: Submission, lesson: Lesson, rules: Rules, key: str = "", patient: Patience | None = None
 ) -> Record:
     """The record of one submission and one lesson."""
     record: Record = {"student": one.student, "lesson": lesson.name, "status": "missing", "score": 0}
@@ -100,7 +96,7 @@ def assess(
         return record | {"message": f"no {lesson.name}.py was handed in"}
 
     def waiting(*_: Any) -> None:
-        if stop is not None and stop.is_set():
+        if patient is not None and patient.asked:
             raise Stopped("stopped")
 
     try:

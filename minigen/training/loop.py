@@ -22,10 +22,11 @@ from minigen.data import Batches, Dataset, scale
 from minigen.errors import CheckpointError, DivergenceError, GraphError
 from minigen.optim import Optimizer
 from minigen.optim.clip import clip_grad_norm
+from minigen.patience import Patience, patience
 from minigen.training import folder as run_folder
 from minigen.training.evaluation import evaluate, prepared
 from minigen.training.folder import CHECKPOINT
-from minigen.training.interrupt import Interrupted, Patience, patience
+from minigen.training.interrupt import Interrupted
 from minigen.training.progress import Silent
 from minigen.training.state import identity, restore, state
 from minigen.training.step import gradients, pairs
