@@ -51,21 +51,22 @@ class Guard:
     """The functions that a check relies on: builtins, numpy, minigen, pytest and the modules given."""
 
     def __init__(self, modules: Iterable[ModuleType] = ()) -> None:
-        self.kept = list(_relied_on(modules))
+        self.kept = [(owner, dict(functions)) for owner, functions in _relied_on(modules)]
 
     def restore(self) -> str:
         """The first function that was replaced ('' if none); all are put back."""
         changed = ""
-        for owner, name, value in self.kept:
-            if vars(owner).get(name) is not value:
+        for owner, functions in self.kept:
+            now = vars(owner)
+            for name in [name for name, value in functions.items() if now.get(name) is not value]:
                 changed = changed or f"{_called(owner)}.{name}"
                 with contextlib.suppress(Exception):
-                    setattr(owner, name, value)
+                    setattr(owner, name, functions[name])
         return changed
 
 
-def _relied_on(modules: Iterable[ModuleType]) -> Iterator[tuple[Any, str, Any]]:
-    """(module or class, name, function) of what checks call."""
+def _relied_on(modules: Iterable[ModuleType]) -> Iterator[tuple[Any, list[tuple[str, Any]]]]:
+    """Modules, classes and ops that checks call, each with its functions by name."""
     import builtins
     import math
 
@@ -79,9 +80,14 @@ def _relied_on(modules: Iterable[ModuleType]) -> Iterator[tuple[Any, str, Any]]:
     classes = [one for one in values if isinstance(one, type) and one.__module__.split(".")[0] in HOUSE]
     ops = [one for one in values if hasattr(one, "vjp")]
     for owner in [*outer, *inner, *dict.fromkeys(classes), *dict.fromkeys(ops)]:
-        for name, value in list(vars(owner).items()):
-            if (callable(value) or isinstance(value, DESCRIBED)) and not name.startswith("_abc"):
-                yield owner, name, value
+        yield (
+            owner,
+            [
+                (name, value)
+                for name, value in vars(owner).items()
+                if (callable(value) or isinstance(value, DESCRIBED)) and not name.startswith("_abc")
+            ],
+        )
 
 
 def relied_on(modules: Iterable[ModuleType]) -> list[ModuleType]:

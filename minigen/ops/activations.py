@@ -25,7 +25,7 @@ def _(g, y, x):
 def softplus(x):
     """(...) -> (...): log(1 + exp(x)), finite for every finite x"""
     y = log1p_exp_negative(xp.abs(x))
-    y += relu(x)
+    y += rectified(x)
     return y
 
 
@@ -50,9 +50,7 @@ def _(g, y, x):
 @op
 def relu(x):
     """(...) -> (...): max(x, 0), with derivative 0 at 0"""
-    if active().name == "numpy" and x.size >= 2 * ROW:
-        return _rectified(x)
-    return xp.maximum(x, xp.zeros((1,) * x.ndim, x.dtype))
+    return rectified(x)
 
 
 @relu.vjp
@@ -63,22 +61,25 @@ def _(g, y, x):
 ROW = 4096  # numbers: a row of zeros that stays in the nearest cache
 
 
-@lru_cache(maxsize=8)
-def _zeros(dtype):
-    return xp.zeros(ROW, dtype)
-
-
-def _rectified(x):
-    """max(x, 0) of a large NumPy array. With a scalar 0 NumPy takes four times as long as with a row of zeros."""
+def rectified(x):
+    """(...) raw -> (...): max(x, 0)"""
+    if active().name != "numpy" or x.size < 2 * ROW:
+        return xp.maximum(x, xp.zeros((1,) * x.ndim, x.dtype))
     y = xp.empty_like(x)
     if x.strides != y.strides:  # it has gaps, which y has not
         return xp.maximum(x, 0, out=y)
+    # With a scalar 0 NumPy takes four times as long as with a row of zeros.
     source, target = x.ravel("K"), y.ravel("K")  # views, in the order of memory
     whole = x.size - x.size % ROW
     row = _zeros(x.dtype)
     xp.maximum(source[:whole].reshape(-1, ROW), row, out=target[:whole].reshape(-1, ROW))
     xp.maximum(source[whole:], row[: x.size - whole], out=target[whole:])
     return y
+
+
+@lru_cache(maxsize=8)
+def _zeros(dtype):
+    return xp.zeros(ROW, dtype)
 
 
 # NumPy's where takes ten times as long as arithmetic where the signs are mixed: the processor guesses each choice

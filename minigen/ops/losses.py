@@ -3,7 +3,7 @@
 from minigen.autograd import fused, op
 from minigen.backend import describe, xp
 from minigen.errors import ShapeError
-from minigen.ops.activations import log1p_exp_negative, relu, sigmoid
+from minigen.ops.activations import log1p_exp_negative, rectified, sigmoid
 from minigen.ops.indexing import take
 from minigen.ops.reduce import log_softmax
 
@@ -17,7 +17,7 @@ def bce_with_logits(logits, targets):
     if _same_shape(logits, targets):
         raise ShapeError("shapes differ")
     y = log1p_exp_negative(xp.abs(logits))
-    y += relu(logits)
+    y += rectified(logits)
     y -= logits * targets
     return y
 
