@@ -50,7 +50,7 @@ class Draft:
             raise Refused(f"Python cannot read it: {error.msg}", error.lineno, f"{text}\n{caret}") from None
         except ValueError as error:
             raise Refused(f"Python cannot read it: {error}") from None
-        line = _borrows(tree, self.lesson, _constants(_reference(self.lesson)))
+        line = _borrows(tree, self.lesson, _constants(self.lesson))
         if line:
             text = self.source.splitlines()[line - 1]
             says = (
@@ -73,7 +73,7 @@ class Draft:
         mine = dict(functions(self.tree)).get(hole)
         if mine is None:
             return "started" if hole in _assigned(self.tree) else "missing"
-        return "not started" if _bare(mine) == _bare(_stub(self.lesson)[hole]) else "started"
+        return "not started" if _bare(mine) == _stub(self.lesson)[hole] else "started"
 
     def lines(self, hole: str) -> tuple[int, int]:
         """The first and the last line of the learner's version of a hole; (0, 0) if there is none."""
@@ -94,25 +94,29 @@ class Draft:
     def compose(self, *holes: str) -> ast.Module:
         """The learner's file with every hole but these as in the reference."""
         self.tree  # noqa: B018  (refuses what cannot be judged)
-        # parsed anew, because trees are changed here: five times as fast as copying one
-        tree, reference = ast.parse(self.source, str(self.path)), ast.parse(self.lesson.source)
-        ast.increment_lineno(reference, FAR)
+        # parsed anew, because it is changed here: five times as fast as copying one
+        tree, reference = ast.parse(self.source, str(self.path)), _far(self.lesson.source)
         solved = dict(functions(reference))
         _restore(tree, reference)
         for hole in self.lesson.holes:
             if hole.name not in holes:
                 _replace(tree, hole.name, solved[hole.name])
-        return ast.fix_missing_locations(tree)
+        return tree
+
+    @functools.cached_property
+    def whole(self) -> ast.Module:
+        """The learner's file with all of its holes."""
+        return self.compose(*self.states)
+
+    @functools.cached_property
+    def own(self) -> set[str]:
+        """The holes that are not the reference's to the last name; it makes no difference whose the others are."""
+        return {name for name, node in _dumps(self.lesson).items() if _dump(self.whole, name) != node}
 
     def compiled(self, tree: ast.Module) -> CodeType:
         """Code of a composed tree, each part under its own file name and lines."""
         code = compile(tree, str(self.path), "exec", dont_inherit=True)
         return _bring_back(code, f"<reference {self.lesson.name}>")
-
-
-def same(one: ast.Module, other: ast.Module) -> bool:
-    """Whether two trees are the same program."""
-    return ast.dump(one) == ast.dump(other)
 
 
 @functools.lru_cache(maxsize=32)
@@ -121,8 +125,22 @@ def _reference(lesson: Lesson) -> ast.Module:
 
 
 @functools.lru_cache(maxsize=32)
-def _stub(lesson: Lesson) -> dict[str, Function]:
-    return dict(functions(ast.parse(make_stub(lesson))))
+def _far(source: str) -> ast.Module:
+    """The reference beyond FAR, made once: its nodes go into many learners' trees, and nothing there changes them."""
+    return ast.increment_lineno(ast.parse(source), FAR)
+
+
+@functools.lru_cache(maxsize=32)
+def _dumps(lesson: Lesson) -> dict[str, str]:
+    """The reference's holes as text."""
+    solved = dict(functions(_reference(lesson)))
+    return {hole.name: ast.dump(solved[hole.name]) for hole in lesson.holes}
+
+
+@functools.lru_cache(maxsize=32)
+def _stub(lesson: Lesson) -> dict[str, str]:
+    """The stub's functions, bare."""
+    return {name: _bare(node) for name, node in functions(ast.parse(make_stub(lesson)))}
 
 
 def _bare(node: Function) -> str:
@@ -141,21 +159,34 @@ def _bring_back(code: CodeType, filename: str) -> CodeType:
 
 def _replace(tree: ast.Module, name: str, solved: Function) -> None:
     """Puts the reference's function where the learner's is; appends it where there is none."""
+    if found := _place(tree, name):
+        block, where = found
+        block[where] = [solved]
+
+
+def _place(tree: ast.Module, name: str) -> tuple[list[ast.stmt], slice] | None:
+    """The block of a function and its place there, an empty one at the end if it is missing; None without its class."""
     body: list[ast.stmt] = tree.body
     *owners, last = name.split(".")
     for owner in owners:
         classes = [node for node in body if isinstance(node, ast.ClassDef) and node.name == owner]
         if not classes:
-            return  # the whole class is missing, and _restore has put the reference's there
+            return None  # the whole class is missing, and _restore has put the reference's there
         body = classes[-1].body
     places = [
         (block, node) for block, node in _statements(body) if isinstance(node, Function) and node.name == last
     ]
-    if places:
-        block, node = places[-1]
-        block[block.index(node)] = solved
-    else:
-        body.append(solved)
+    if not places:
+        return body, slice(len(body), None)
+    block, node = places[-1]
+    at = block.index(node)
+    return block, slice(at, at + 1)
+
+
+def _dump(tree: ast.Module, name: str) -> str:
+    """What `_replace` would take out, as text."""
+    block, where = _place(tree, name) or ([], slice(0))
+    return "".join(map(ast.dump, block[where]))
 
 
 def _statements(body: list[ast.stmt]) -> Iterator[tuple[list[ast.stmt], ast.stmt]]:
@@ -220,6 +251,7 @@ def _borrows(tree: ast.Module, lesson: Lesson, known: set[str]) -> int | None:
     return lines[0] if lines and spoken else None
 
 
-def _constants(tree: ast.Module) -> set[str]:
+@functools.lru_cache(maxsize=32)
+def _constants(lesson: Lesson) -> set[str]:
     """The strings that stand in the reference anyway."""
-    return {str(node.value) for node in ast.walk(tree) if isinstance(node, ast.Constant)}
+    return {str(node.value) for node in ast.walk(_reference(lesson)) if isinstance(node, ast.Constant)}

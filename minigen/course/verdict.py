@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from minigen.course.checks import Check, find_checks
-from minigen.course.compose import Draft, Refused, same
+from minigen.course.compose import Draft, Refused
 from minigen.course.manifest import Lesson, read_source
 from minigen.course.process import Limits
 from minigen.course.runner import LIMITS, Outcome, Runner, Variant, Waiting
@@ -154,12 +154,12 @@ def _whole(draft: Draft, key: str, checks: Sequence[Check], holes: Sequence[str]
 
     Someone may have moved work from one hole to another: right as a whole, wrong beside the reference's half.
     """
-    whole, found = draft.compose(*draft.states), {}
-    for hole in holes:
-        own = tuple(check for check in checks if check.hole == hole)
-        if not same(draft.compose(hole), whole):
-            name = f"{key}:{hole}"
-            found[name] = Variant(name, draft.compiled(whole), draft.path, own, draft.lines(hole))
+    others, found = [hole for hole in holes if draft.own - {hole}], {}
+    if others:
+        code = draft.compiled(draft.whole)
+    for hole in others:
+        name, own = f"{key}:{hole}", tuple(check for check in checks if check.hole == hole)
+        found[name] = Variant(name, code, draft.path, own, draft.lines(hole))
     return found
 
 
