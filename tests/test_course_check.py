@@ -1,9 +1,11 @@
 """Verdicts: right answers in any style pass, wrong ones are told why, and nothing forges a pass."""
 
+import ast
 import json
 
 import pytest
 
+from minigen.course.compose import Draft
 from minigen.course.manifest import course
 from minigen.course.process import Limits
 from minigen.course.verdict import Task, judge, judge_file
@@ -186,6 +188,20 @@ def test_only_started_holes_are_run_each_beside_the_reference(toy):
     assert verdict.exit_code == 1
     assert judge_file(lesson, holes=["both"]).exit_code == 0
     assert judge_file(lesson, holes=["double"]).exit_code == 3
+
+
+def test_composing_one_file_leaves_the_reference_alone_for_the_next(toy):
+    """Parts of the reference go into many files: none of these may change them for the others."""
+    lesson = toy.lesson("e01")
+    gone = SOLVED.replace("class Layer:", "class Other:").replace("def double", "def doubled")
+    files = [SOLVED, gone, "", wrong("pass"), f"{SOLVED}\n\n{SOLVED}", *STYLES.values()]
+
+    def composed(source):
+        draft = Draft(lesson, lesson.exercise, source)
+        trees = [draft.compose(), draft.compose("double"), draft.compose("both", "Layer.__call__")]
+        return [ast.dump(tree, include_attributes=True) for tree in trees]
+
+    assert [composed(source) for source in files] == [composed(source) for source in reversed(files)][::-1]
 
 
 def test_a_comment_or_a_docstring_does_not_start_a_hole(toy):
