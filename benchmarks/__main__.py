@@ -3,39 +3,65 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from pathlib import Path
 
 from benchmarks import cases, machine, table
+from benchmarks.peaks import weigh_case
 from benchmarks.peers import MALLOC_VARIABLES, PEERS, Peer
+from benchmarks.results_file import Results, ResumeError
 from benchmarks.rounds import run_case
+
+RESULTS = Path("benchmarks/results")
 
 
 def arguments(argv: list[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--cases", type=names(cases.NAMES), default=list(cases.NAMES), help="comma-separated")
-    parser.add_argument("--peers", type=names(tuple(PEERS)), default=list(PEERS), help="comma-separated")
+    parser.add_argument(
+        "--cases",
+        type=case_names,
+        help=f"comma-separated; or groups: {', '.join(cases.GROUPS)}; NAME_step:solutions is the step through the "
+        "course's model, NAME_sample:12 draws images of side 12 (all layers, steps and samples)",
+    )
+    parser.add_argument("--peers", type=peer_names, default=list(PEERS), help="comma-separated")
     parser.add_argument("--threads", type=counts, default=[2], help="thread counts, comma-separated (2)")
-    parser.add_argument("--rounds", type=positive(int), default=9, help="rounds per case (9)")
+    parser.add_argument("--rounds", type=positive(int), help="rounds per case (9; of --memory 3)")
     parser.add_argument("--seconds", type=positive(float), default=0.5, help="per peer and round (0.5)")
-    parser.add_argument("--json", type=Path, default=Path("benchmarks/results/latest.json"), metavar="PATH")
+    parser.add_argument("--memory", action="store_true", help="peak memory of a step in place of its time")
+    parser.add_argument("--resume", action="store_true", help="go on with the cases that the JSON file lacks")
+    parser.add_argument(
+        "--json", type=Path, metavar="PATH", help=f"default: {RESULTS}/latest.json, memory.json"
+    )
     parser.add_argument("--markdown", type=Path, metavar="PATH", help="also write the table as Markdown")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes: tries the machinery, times nothing")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.cases is None:
+        options.cases = [n for n in cases.NAMES if not (options.memory and n in cases.SAMPLES)]
+    options.rounds = options.rounds or (3 if options.memory else 9)
+    options.json = options.json or RESULTS / ("memory.json" if options.memory else "latest.json")
+    return options
 
 
-def names(known: tuple[str, ...]):
-    """A parser of comma-separated names out of `known`."""
+def case_names(text: str) -> list[str]:
+    """Comma-separated cases and groups of them -> the cases, each once"""
+    wanted = [case for name in names(text) for case in cases.GROUPS.get(name, (name,))]
+    if unknown := [name for name in wanted if not cases.known(name)]:
+        there = f"{', '.join(cases.NAMES)}; groups {', '.join(cases.GROUPS)}"
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {there}")
+    return list(dict.fromkeys(wanted))
 
-    def parse(text: str) -> list[str]:
-        wanted = [name.strip() for name in text.split(",") if name.strip()]
-        if unknown := [name for name in wanted if name not in known]:
-            raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
-        return list(dict.fromkeys(wanted))
 
-    return parse
+def peer_names(text: str) -> list[str]:
+    """Comma-separated peers"""
+    if unknown := [name for name in names(text) if name not in PEERS]:
+        raise argparse.ArgumentTypeError(f"unknown: {', '.join(unknown)}; there are {', '.join(PEERS)}")
+    return names(text)
+
+
+def names(text: str) -> list[str]:
+    """Comma-separated names, each once"""
+    return list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def positive(kind: type):
@@ -69,44 +95,64 @@ def present(wanted: list[str]) -> list[Peer]:
 def main(argv: list[str] | None = None) -> int:
     """Run the cases; 0 if every case ran on every peer that is installed, 1 if one failed or differed."""
     options = arguments(argv)
-    peers = present(options.peers)
-    result: dict = {
-        "machine": machine.facts(),
-        "peers": options.peers,
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "threads": options.threads,
-        "tiny": options.tiny,
-        "malloc": {peer.name: settings(peer) for peer in peers},
-        "versions": {},
-        "records": [],
-    }
-    for threads in options.threads:
-        for name in options.cases:
-            print(f"{name}, {threads} threads", file=sys.stderr)
-            record = run_case(
-                name,
-                peers,
-                threads=threads,
-                rounds=options.rounds,
-                seconds=options.seconds,
-                tiny=options.tiny,
-            )
-            for error in record["errors"]:
-                print(error, file=sys.stderr)
-            for row in record["peers"].values():
-                result["versions"] |= row.pop("versions")
-            result["records"].append(record)
-    options.json.parent.mkdir(parents=True, exist_ok=True)
-    options.json.write_text(json.dumps(result, indent=1) + "\n")
-    table.show(result)
+    try:
+        results = Results(options.json, settings_of(options), resume=options.resume)
+    except ResumeError as error:
+        print(error, file=sys.stderr)
+        return 2
+    wanted = [(name, threads) for threads in options.threads for name in options.cases]
+    interrupted = not go(results, wanted, present(options.peers), options)
+    order = {case: i for i, case in enumerate(wanted)}
+    results.records.sort(key=lambda r: order.get((r["case"], r["threads"]), len(order)))
+    results.write()
+    table.show(results.as_dict())
     if options.markdown:
-        options.markdown.write_text(table.markdown(result))
+        options.markdown.write_text(table.markdown(results.as_dict()))
     print(f"all figures: {options.json}")
-    return 1 if any(record["errors"] for record in result["records"]) else 0
+    if interrupted:
+        done = sum(results.has(*case) for case in wanted)
+        print(
+            f"interrupted: {done} of {len(wanted)} cases are done; the same command with --resume goes on",
+            file=sys.stderr,
+        )
+        return 130
+    return 1 if any(record["errors"] for record in results.records) else 0
 
 
-def settings(peer: Peer) -> dict[str, str]:
+def settings_of(options: argparse.Namespace) -> dict:
+    """What the figures depend on, but for the cases"""
+    settings = {
+        "machine": machine.facts(),
+        "what": "memory" if options.memory else "time",
+        "tiny": options.tiny,
+    }
+    settings |= {"peers": options.peers, "malloc": {name: malloc(PEERS[name]) for name in options.peers}}
+    return settings | {"rounds": options.rounds} | ({} if options.memory else {"seconds": options.seconds})
+
+
+def go(
+    results: Results, wanted: list[tuple[str, int]], peers: list[Peer], options: argparse.Namespace
+) -> bool:
+    """Measure every case that is wanted and not done yet; False if Ctrl-C came between"""
+    for name, threads in wanted:
+        if results.has(name, threads):
+            continue
+        print(f"{name}, {threads} thread{'s' * (threads > 1)}", file=sys.stderr)
+        how = {"threads": threads, "rounds": options.rounds, "tiny": options.tiny}
+        try:
+            if options.memory:
+                record = weigh_case(name, peers, **how)
+            else:
+                record = run_case(name, peers, **how, seconds=options.seconds)
+        except KeyboardInterrupt:
+            return False
+        for error in record["errors"]:
+            print(error, file=sys.stderr)
+        results.add(record)
+    return True
+
+
+def malloc(peer: Peer) -> dict[str, str]:
     """The malloc variables that this peer's worker runs with; none: the C library's defaults."""
     return {name: value for name, value in peer.environment.items() if name in MALLOC_VARIABLES}
 

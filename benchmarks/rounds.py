@@ -9,50 +9,58 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import cases
+from benchmarks import cases, machine
 from benchmarks.peers import Peer, PeerError, Worker
 
 TOLERANCE = 1e-3  # of the largest element: float32 sums in another order
 LONGEST = 120.0  # seconds after which a case has had enough rounds, once it has had three
+LONG_ROUND = 30.0  # seconds: one round that takes as long is enough by itself
 SETTLE = 0.05  # seconds in which the idle threads of the last peer stop spinning
 
 
 def run_case(name: str, peers: list[Peer], *, threads: int, rounds: int, seconds: float, tiny: bool) -> dict:
     """The case's record: each peer's rounds and median, minigen's ratios, the floor, and what went wrong."""
+    record = blank(name, threads)
     workers = [Worker(peer, threads) for peer in peers]
-    record: dict = {"case": name, "threads": threads, "peers": {}, "errors": []}
     try:
         ready = prepare(workers, name, threads, tiny, record)
-        rates, times = measure(ready, rounds, seconds)
-        for worker in ready:
-            row = record["peers"][worker.peer.name]
-            row["rounds_ms"] = [1e3 * statistics.median(t) for t in times[worker.peer.name]]
-            row["median_ms"] = statistics.median(row["rounds_ms"])
-            row["best_ms"] = 1e3 * min(min(t) for t in times[worker.peer.name])
-            row["peak_mb"] = worker.call("memory")["peak_mb"]
+        rates, times = measure(ready, rounds, seconds, record)
     finally:
         for worker in workers:
             worker.close()
-    size = cases.load(name).TINY if tiny else cases.load(name).FULL
-    record["floor"] = floor(cases.load(name).work(size), rates)
+    for peer, measured in times.items():
+        row = record["peers"][peer]
+        row["rounds_ms"] = [1e3 * statistics.median(t) for t in measured]
+        row["median_ms"] = statistics.median(row["rounds_ms"])
+        row["best_ms"] = 1e3 * min(min(t) for t in measured)
+    record["floor"] = floor(cases.load(name).work(cases.size_of(name, tiny=tiny)), rates)
     record["ratios"] = ratios(record["peers"])
     return record
+
+
+def blank(name: str, threads: int) -> dict:
+    """A record of which nothing is known yet"""
+    date = machine.facts()["date"]
+    return {"case": name, "threads": threads, "date": date, "peers": {}, "errors": []}
+
+
+def request(peer: Peer, name: str, threads: int, tiny: bool) -> dict:
+    """What a worker must know to build the case"""
+    return {
+        "library": peer.library,
+        "case": name,
+        "tuned": peer.tuned,
+        "threads": threads,
+        "tiny": tiny,
+    }
 
 
 def prepare(workers: list[Worker], name: str, threads: int, tiny: bool, record: dict) -> list[Worker]:
     """The workers whose case is built and agrees with the first one's; complaints go into the record."""
     with tempfile.TemporaryDirectory() as folder:
         for worker in workers:
-            peer, path = worker.peer, str(values_path(folder, worker))
-            worker.ask(
-                "build",
-                library=peer.library,
-                case=name,
-                tuned=peer.tuned,
-                threads=threads,
-                tiny=tiny,
-                values=path,
-            )
+            path = str(values_path(folder, worker))
+            worker.ask("build", **request(worker.peer, name, threads, tiny), values=path)
         ready: list[Worker] = []
         for worker in workers:
             try:
@@ -74,9 +82,7 @@ def values_path(folder: str, worker: Worker) -> Path:
 
 def compare(first: Worker, other: Worker, folder: str, built_first: dict, built: dict) -> None:
     """PeerError unless parameter counts, losses and gradients are equal; keeps the largest difference."""
-    if built["parameters"] != built_first["parameters"]:
-        counts = f"{built['parameters']} parameters, {first.peer.title} has {built_first['parameters']}"
-        raise PeerError(f"{other.peer.title}: {counts}")
+    same_model(other.peer, built, first.peer, built_first)
     worst = 0.0
     with np.load(values_path(folder, first)) as a, np.load(values_path(folder, other)) as b:
         for key in a.files:
@@ -90,24 +96,39 @@ def compare(first: Worker, other: Worker, folder: str, built_first: dict, built:
     built["difference"] = worst
 
 
-def measure(workers: list[Worker], rounds: int, seconds: float) -> tuple[dict, dict]:
+def same_model(other: Peer, built: dict, first: Peer, built_first: dict) -> None:
+    """PeerError unless both have as many parameters."""
+    if built["parameters"] != built_first["parameters"]:
+        counts = f"{built['parameters']} parameters, {first.title} has {built_first['parameters']}"
+        raise PeerError(f"{other.title}: {counts}")
+
+
+def measure(workers: list[Worker], rounds: int, seconds: float, record: dict) -> tuple[dict, dict]:
     """Machine rates, and per peer the step times of each round. Each round starts with another peer.
 
-    Where a peer is very slow, three rounds are enough (LONGEST).
+    Where a peer is very slow, three rounds are enough, or one (LONGEST, LONG_ROUND). A peer that dies leaves the
+    record, with a complaint; the others go on.
     """
+    alive = list(workers)
     times: dict[str, list] = {worker.peer.name: [] for worker in workers}
     rates = {"flops": 0.0, "bytes": 0.0}
     begun = time.monotonic()
     for i in range(rounds):
-        if i >= 3 and time.monotonic() - begun > LONGEST:
+        spent = time.monotonic() - begun
+        if not alive or (i >= 3 and spent > LONGEST) or (i and spent / i > LONG_ROUND):
             break
-        k = i % max(len(workers), 1)
-        for worker in workers[k:] + workers[:k]:
+        k = i % len(alive)
+        for worker in alive[k:] + alive[:k]:
             time.sleep(SETTLE)
-            times[worker.peer.name].append(worker.call("measure", seconds=seconds)["times"])
-        if workers:
-            seen = workers[0].call("rates")
-            rates = {name: max(rates[name], seen[name]) for name in rates}
+            try:
+                times[worker.peer.name].append(worker.call("measure", seconds=seconds)["times"])
+                if worker is alive[0]:
+                    seen = worker.call("rates")
+                    rates = {name: max(rates[name], seen[name]) for name in rates}
+            except PeerError as error:
+                record["errors"].append(f"{record['case']}: {error}")
+                alive.remove(worker)
+                del times[worker.peer.name], record["peers"][worker.peer.name]
     return rates, times
 
 

@@ -7,18 +7,24 @@ A case is a module with
     inputs          (size, rng) -> tuple of float32 arrays
     work            (size) -> Work, what no implementation can avoid
     minigen, torch, jax     (size, weights, inputs, tuned) -> Run
+    solutions       the same for minigen, through the course's model (course.py); the cases called `..._step`
+    COURSE          fields of the size that are other ones in the course's model; most have none
 
 `tuned` asks for the peer's best known setting (PyTorch: fused Adam); a builder without one ignores it.
 A builder imports its library itself: a worker process loads one library and no other.
+
+A name may end in a variant: `ae_step:solutions` is the case through the course's model, on every peer the same
+computation; `pixelcnn_sample:12` is the case with images of side 12.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,7 +43,19 @@ NAMES = (
     "pixelrnn_step",
     "diag_bilstm_step",
     "pixelcnn_sample",
+    "pixelrnn_sample",
+    "diag_bilstm_sample",
 )
+STEPS = tuple(name for name in NAMES if name.endswith("_step"))
+SAMPLES = tuple(name for name in NAMES if name.endswith("_sample"))
+COURSE = "solutions"
+GROUPS = {
+    "layers": tuple(name for name in NAMES if name not in STEPS + SAMPLES),
+    "steps": STEPS,
+    "samples": SAMPLES,
+    "course": tuple(f"{name}:{COURSE}" for name in STEPS),
+    "growth": tuple(f"pixelcnn_sample:{side}" for side in (12, 16, 20, 28)),
+}
 
 
 class Run(NamedTuple):
@@ -46,6 +64,7 @@ class Run(NamedTuple):
     step: Callable[[], object]  # the timed thing; the work is finished when it returns
     values: Callable[[], dict[str, np.ndarray]]  # loss and gradients at the present weights, as host arrays
     parameters: int  # how many numbers the model learns
+    once: bool = False  # so long that it needs no warming up, and one step is a measurement
 
 
 class Work(NamedTuple):
@@ -56,19 +75,48 @@ class Work(NamedTuple):
     ops: int = 0
 
 
+def known(name: str) -> bool:
+    """Whether there is a case of this name, its variant included"""
+    base, _, variant = name.partition(":")
+    if base not in NAMES or ":" not in name:
+        return base in NAMES
+    return (variant.isdigit() and int(variant) > 0 and base in SAMPLES) or (
+        variant == COURSE and base in STEPS
+    )
+
+
 def load(name: str) -> ModuleType:
     """The module of the case called `name`."""
-    return importlib.import_module(f"benchmarks.cases.{name}")
+    return importlib.import_module(f"benchmarks.cases.{name.partition(':')[0]}")
+
+
+def size_of(name: str, *, tiny: bool = False) -> Any:
+    """The sizes of the case, as its variant has them"""
+    case, variant = load(name), name.partition(":")[2]
+    size = case.TINY if tiny else case.FULL
+    if variant == COURSE:
+        return replace(size, **getattr(case, "COURSE", {}))
+    return replace(size, side=int(variant)) if variant and not tiny else size
 
 
 def build(name: str, library: str, *, tiny: bool = False, tuned: bool = False, seed: int = 1) -> Run:
     """The case built in one library; every library gets the same weights and inputs from the same seed."""
-    case = load(name)
-    size = case.TINY if tiny else case.FULL
+    case, size = load(name), size_of(name, tiny=tiny)
     rng = np.random.default_rng(seed)
     weights = case.weights(size, rng)
     inputs = case.inputs(size, rng)
-    return getattr(case, library)(size, weights, inputs, tuned)
+    through_course = library == "minigen" and name.endswith(f":{COURSE}")
+    return getattr(case, COURSE if through_course else library)(size, weights, inputs, tuned)
+
+
+def pixels(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Grey images as data sets have them: k / 255, float32"""
+    return np.divide(rng.integers(0, 256, shape), np.float32(255), dtype=np.float32)
+
+
+def binary_pixels(shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    """Zeros and ones, three of ten are ones, float32"""
+    return (rng.random(shape) < 0.3).astype(np.float32)
 
 
 def dense_weights(widths: tuple[int, ...], rng: np.random.Generator) -> list[np.ndarray]:

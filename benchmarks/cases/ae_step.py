@@ -1,4 +1,8 @@
-"""Autoencoder 784-512-256-32-256-512-784, ReLU, sigmoid out, squared error, batch 128: one training step."""
+"""Autoencoder 784-512-256-32-256-512-784, ReLU, sigmoid out, squared error, batch 128: one training step.
+
+The course's autoencoder, lesson e07, has ELUs where this one has ReLUs, and none at the code: with `course` every
+library computes that one.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from benchmarks.cases import Run, Work, dense_weights, dense_work, named
+from benchmarks.cases import Run, Work, dense_weights, dense_work, named, pixels
+from benchmarks.course import course_run
 
 LR = 1e-4
 
@@ -18,14 +23,23 @@ class Size:
 
     batch: int = 128
     widths: tuple[int, ...] = (784, 512, 256, 32, 256, 512, 784)
+    course: bool = False
 
     @property
     def layers(self):
         """(n_in, n_out) of each dense layer"""
         return list(pairwise(self.widths))
 
+    @property
+    def bends(self) -> list[str]:
+        """What follows each dense layer; the code is in the middle"""
+        half = len(self.widths) // 2 - 1
+        inner = ["elu"] * half + ["identity"] + ["elu"] * half if self.course else ["relu"] * (2 * half + 1)
+        return [*inner, "sigmoid"]
+
 
 FULL, TINY = Size(), Size(batch=4, widths=(6, 8, 4, 8, 6))
+COURSE = {"course": True}
 
 
 def weights(size: Size, rng: np.random.Generator) -> list[np.ndarray]:
@@ -35,7 +49,7 @@ def weights(size: Size, rng: np.random.Generator) -> list[np.ndarray]:
 
 def inputs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """x: (batch, 784) in [0, 1]"""
-    return (rng.random((size.batch, size.widths[0]), dtype=np.float32),)
+    return (pixels((size.batch, size.widths[0]), rng),)
 
 
 def work(size: Size) -> Work:
@@ -50,10 +64,10 @@ def minigen(size, weights, inputs, tuned):
     from minigen.optim import Adam
 
     rng = np.random.default_rng(0)
+    bends = {"relu": [nn.ReLU()], "elu": [nn.ELU()], "identity": [], "sigmoid": [nn.Sigmoid()]}
     layers = []
-    for n_in, n_out in size.layers:
-        layers += [nn.Dense(n_in, n_out, rng=rng), nn.ReLU()]
-    layers[-1] = nn.Sigmoid()
+    for (n_in, n_out), bend in zip(size.layers, size.bends, strict=True):
+        layers += [nn.Dense(n_in, n_out, rng=rng), *bends[bend]]
     model = nn.Sequential(*layers)
     parameters = list(model.parameters())
     for p, w in zip(parameters, weights, strict=True):
@@ -73,15 +87,25 @@ def minigen(size, weights, inputs, tuned):
     return Run(step, values, sum(p.size for p in parameters))
 
 
+def solutions(size, weights, inputs, tuned):
+    """Lesson e07's Autoencoder"""
+    from solutions.e07_autoencoder import Autoencoder, Config
+
+    half = len(size.widths) // 2
+    config = Config(pixels=size.widths[0], hidden=size.widths[1:half], code=size.widths[half], lr=LR)
+    model = Autoencoder(config, rng=np.random.default_rng(0))
+    return course_run(model, model.parameters(), weights, inputs[0][:, None])
+
+
 def torch(size, weights, inputs, tuned):
     """zero_grad, forward, backward, Adam; tuned: the fused Adam"""
     import torch
     from torch import nn
 
+    bends = {"relu": nn.ReLU, "elu": nn.ELU, "identity": nn.Identity, "sigmoid": nn.Sigmoid}
     layers = []
-    for n_in, n_out in size.layers:
-        layers += [nn.Linear(n_in, n_out), nn.ReLU()]
-    layers[-1] = nn.Sigmoid()
+    for (n_in, n_out), bend in zip(size.layers, size.bends, strict=True):
+        layers += [nn.Linear(n_in, n_out), bends[bend]()]
     model = nn.Sequential(*layers)
     parameters = list(model.parameters())
     with torch.no_grad():
@@ -119,11 +143,9 @@ def jax(size, weights, inputs, tuned):
 
     def loss(parameters, x):
         h = x
-        pairs = list(zip(parameters[::2], parameters[1::2], strict=True))
-        for W, b in pairs[:-1]:
-            h = jax.nn.relu(h @ W + b)
-        W, b = pairs[-1]
-        return jnp.square(jax.nn.sigmoid(h @ W + b) - x).sum() / size.batch
+        for W, b, bend in zip(parameters[::2], parameters[1::2], size.bends, strict=True):
+            h = getattr(jax.nn, bend)(h @ W + b)
+        return jnp.square(h - x).sum() / size.batch
 
     update = adam(jax.value_and_grad(loss), lr=LR)
     state = start(parameters)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.cases import Run, Work, named
+from benchmarks.cases import Run, Work, binary_pixels, named
+from benchmarks.course import course_run
 
 LR = 1e-4
 HOW = {"stride": 2, "padding": 1}
@@ -61,8 +62,8 @@ def weights(size: Size, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def inputs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """x: (batch, 1, side, side) in [0, 1]; noise: (batch, codes)"""
-    x = rng.random((size.batch, 1, size.side, size.side), dtype=np.float32)
+    """x: (batch, 1, side, side), 0 or 1; noise: (batch, codes)"""
+    x = binary_pixels((size.batch, 1, size.side, size.side), rng)
     return x, rng.standard_normal((size.batch, size.codes), dtype=np.float32)
 
 
@@ -115,6 +116,15 @@ def minigen(size, weights, inputs, tuned):
         return named(loss.item(), grad(loss, parameters))
 
     return Run(step, values, sum(p.size for p in parameters))
+
+
+def solutions(size, weights, inputs, tuned):
+    """Lesson e13's VAE, with convolutions"""
+    from solutions.e13_vae import VAE, Config
+
+    sizes = {"pixels": size.side**2, "hidden": (), "channels": (size.c1, size.c2), "code": size.codes}
+    model = VAE(Config(**sizes, binarize="threshold", lr=LR), rng=np.random.default_rng(0))
+    return course_run(model, model.parameters(), weights, inputs[0][:, 0], inputs[1])
 
 
 def torch(size, weights, inputs, tuned):

@@ -16,12 +16,14 @@ from benchmarks.cases.pixelrnn_step import (
     build,
     build_jax,
     build_torch,
+    course_model,
     inputs,
 )
+from benchmarks.course import course_run
 
 FULL, TINY = Size(), Size(batch=2, side=6, h=3, layers=1)
 
-__all__ = ["FULL", "TINY", "inputs", "jax", "minigen", "torch", "weights", "work"]
+__all__ = ["FULL", "TINY", "inputs", "jax", "minigen", "solutions", "torch", "weights", "work"]
 
 
 def weights(size: Size, rng: np.random.Generator) -> list[np.ndarray]:
@@ -48,8 +50,19 @@ def minigen(size, weights, inputs, tuned) -> Run:
     return build(size, weights, inputs, lambda h, rng: nn.DiagonalBiLSTM(2 * h, h, rng=rng))
 
 
+def solutions(size, weights, inputs, tuned) -> Run:
+    """Lesson e10's PixelRNN with the engine's diagonal layers"""
+    model, parameters = course_model(size, "diagonal")
+    return course_run(model, parameters, weights, inputs[0][:, 0])
+
+
 def torch(size, weights, inputs, tuned) -> Run:
-    """The map is skewed, so that a diagonal is a column; then a loop over the columns, both directions at once
+    """The map is skewed, so that a diagonal is a column; then a loop over the columns, both directions at once"""
+    return build_torch(size, weights, inputs, tuned, recurrent_torch())
+
+
+def recurrent_torch():
+    """The Diagonal BiLSTM (x, h0, c0, W_x, W_h, b) -> (N, h, H, W)
 
     Grouped convolutions take both directions together. A row that has not begun keeps its first state.
     """
@@ -83,11 +96,16 @@ def torch(size, weights, inputs, tuned) -> Run:
         left, right = unskew(torch.stack(columns, 3)).chunk(2, 1)
         return left + pad(right.flip(3), (0, 0, 1, -1))
 
-    return build_torch(size, weights, inputs, tuned, diagonal_bilstm)
+    return diagonal_bilstm
 
 
 def jax(size, weights, inputs, tuned) -> Run:
     """lax.scan over the columns of the skewed map"""
+    return build_jax(size, weights, inputs, recurrent_jax(size))
+
+
+def recurrent_jax(size):
+    """The Diagonal BiLSTM (x, h0, c0, W_x, W_h, b) -> (N, h, H, W)"""
     from jax import nn
     from jax import numpy as jnp
     from jax.lax import scan
@@ -126,4 +144,4 @@ def jax(size, weights, inputs, tuned) -> Run:
         left, right = unskew(jnp.moveaxis(columns, 0, -1))
         return left + jnp.pad(right[..., ::-1], ((0, 0), (0, 0), (1, 0), (0, 0)))[:, :, :-1]
 
-    return build_jax(size, weights, inputs, diagonal_bilstm)
+    return diagonal_bilstm

@@ -12,8 +12,9 @@ from itertools import chain
 
 import numpy as np
 
-from benchmarks.cases import Run, Work, named
+from benchmarks.cases import Run, Work, named, pixels
 from benchmarks.cases.conv_vae_step import bias, conv_weights, dense_layer
+from benchmarks.course import course_run
 
 LR = 2e-4
 HOW = {"stride": 2, "padding": 1}
@@ -50,7 +51,7 @@ def weights(size: Size, rng: np.random.Generator) -> list[np.ndarray]:
 
 def inputs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """real: (batch, 1, side, side) in [0, 1]; z: (batch, codes)"""
-    real = rng.random((size.batch, 1, size.side, size.side), dtype=np.float32)
+    real = pixels((size.batch, 1, size.side, size.side), rng)
     return real, rng.standard_normal((size.batch, size.codes), dtype=np.float32)
 
 
@@ -107,6 +108,17 @@ def minigen(size, weights, inputs, tuned):
         return both(*(loss.item() for loss in losses), gradients)
 
     return Run(step, values, sum(p.size for p in chain(*sides)))
+
+
+def solutions(size, weights, inputs, tuned):
+    """Lesson e15's GAN; between the comparison's two losses no step is made"""
+    from solutions.e15_gan import GAN, Config
+
+    shape, channels = (1, size.side, size.side), (size.c2, size.c1)
+    config = Config(shape=shape, z=size.codes, channels=channels, lr=LR, lr_discriminator=LR, beta1=0.5)
+    model = GAN(config, rng=np.random.default_rng(0))
+    parameters = [*model.discriminator.parameters(), *model.generator.parameters()]
+    return course_run(model, parameters, weights, inputs[0][:, 0], inputs[1], answer=both)
 
 
 def both(critic_loss, generator_loss, gradients):

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.cases import Run, Work, pixelcnn_step
-from benchmarks.cases.pixelcnn_step import Size, mask, weights
+from benchmarks.cases.pixelcnn_step import Size, course_model, mask, weights
+from benchmarks.course import Given
 
 __all__ = ["FULL", "TINY", "inputs", "jax", "minigen", "torch", "weights", "work"]
 
@@ -29,16 +30,6 @@ def work(size: Size) -> Work:
     return Work(2.0 * size.batch * size.side**2 * sum(products), 0.0)
 
 
-class Given:
-    """In place of a generator: the numbers that all libraries draw with"""
-
-    def __init__(self, u: np.ndarray):
-        self.u = u
-
-    def random(self, shape) -> np.ndarray:
-        return self.u.reshape(shape)
-
-
 def answer(logits, x: np.ndarray) -> dict[str, np.ndarray]:
     """Nats per image of the given images, and their logits (batch, 1, side, side)"""
     logits = np.asarray(logits)
@@ -48,25 +39,28 @@ def answer(logits, x: np.ndarray) -> dict[str, np.ndarray]:
 
 def minigen(size, weights, inputs, tuned):
     """Lesson e12's sampler, lesson e11's model"""
-    from solutions.e11_pixelcnn import Config, PixelCNN
+    model = course_model(size)
+    return carried(model, model.parameters(), weights, inputs)
+
+
+def carried(model, parameters, weights, inputs) -> Run:
+    """A course model, its parameters in the case's order -> images by the sampler that computes each feature once"""
     from solutions.e12_sampling import cached, sample
 
-    config = Config(side=size.side, h=size.h, blocks=size.blocks, kernel=3, head=2 * size.h)
-    model = PixelCNN(config, rng=np.random.default_rng(0))
-    for p, w in zip(model.parameters(), weights, strict=True):
+    for p, w in zip(parameters, weights, strict=True):
         p.data = w
     x, u = inputs
 
     def step():
-        return sample(model, size.batch, Given(u))
+        return sample(model, len(x), Given(u))
 
     def values():
-        predict, logits = cached(model, size.batch), np.empty_like(x)
-        for i, j in np.ndindex(size.side, size.side):
+        predict, logits = cached(model, len(x)), np.empty_like(x)
+        for i, j in np.ndindex(*x.shape[2:]):
             logits[:, 0, i, j] = predict(x, i, j)[:, 0, 0]
         return answer(logits, x)
 
-    return Run(step, values, sum(p.size for p in model.parameters()))
+    return Run(step, values, sum(p.size for p in parameters))
 
 
 def torch(size, weights, inputs, tuned):
@@ -76,7 +70,6 @@ def torch(size, weights, inputs, tuned):
 
     Ws = [torch.tensor(w * mask(k, kind)) for w, (*_, k, kind) in zip(weights[::2], size.layers, strict=True)]
     bs = [torch.tensor(b) for b in weights[1::2]]
-    x, u = (torch.tensor(a) for a in inputs)
     last = len(Ws) - 1
 
     def layer(i, h):
@@ -88,23 +81,44 @@ def torch(size, weights, inputs, tuned):
             h = h + layer(i + 2, relu(layer(i + 1, relu(layer(i, relu(h))))))
         return layer(last, relu(layer(last - 1, relu(h))))
 
-    def naive():
-        drawn = torch.zeros_like(x)
-        for i, j in np.ndindex(size.side, size.side):
-            drawn[:, 0, i, j] = (u[:, 0, i, j] < torch.sigmoid(logits(drawn)[:, 0, i, j])).float()
-        return drawn
+    parameters = sum(w.size for w in weights)
+    if not tuned:
+        return naive_torch(logits, inputs, parameters)
+    return cached_torch(lambda choose: torch_cache(size, Ws, bs, choose), inputs, parameters)
 
-    def by_cache(choose):
-        return torch_cache(torch, size, Ws, bs, choose)
+
+def naive_torch(logits, inputs, parameters: int) -> Run:
+    """logits (batch, 1, side, side) of images -> drawn as one writes it first: all of them anew for every pixel"""
+    import torch
+
+    x, u = (torch.tensor(a) for a in inputs)
 
     @torch.no_grad()
     def step():
-        return by_cache(lambda i, j, y: (u[:, 0, i, j] < torch.sigmoid(y)).float()) if tuned else naive()
+        drawn = torch.zeros_like(x)
+        for i, j in np.ndindex(*x.shape[2:]):
+            drawn[:, 0, i, j] = (u[:, 0, i, j] < torch.sigmoid(logits(drawn)[:, 0, i, j])).float()
+        return drawn
 
     @torch.no_grad()
     def values():
-        if not tuned:
-            return answer(logits(x).numpy(), x.numpy())
+        return answer(logits(x).numpy(), x.numpy())
+
+    return Run(step, values, parameters, once=True)
+
+
+def cached_torch(by_cache, inputs, parameters: int) -> Run:
+    """by_cache(choose) -> images, where choose(row, column, logits (n,)) says the pixels (n,)"""
+    import torch
+
+    x, u = (torch.tensor(a) for a in inputs)
+
+    @torch.no_grad()
+    def step():
+        return by_cache(lambda i, j, y: (u[:, 0, i, j] < torch.sigmoid(y)).float())
+
+    @torch.no_grad()
+    def values():
         seen = torch.empty_like(x)
 
         def given(i, j, y):
@@ -114,49 +128,29 @@ def torch(size, weights, inputs, tuned):
         by_cache(given)
         return answer(seen.numpy(), x.numpy())
 
-    return Run(step, values, sum(w.size for w in weights))
+    return Run(step, values, parameters)
 
 
-def torch_cache(torch, size, Ws, bs, choose):
-    """Lesson e12's CachedPlain in PyTorch; choose(row, column, logits (n,)) -> the pixel (n,)"""
-    n, side, last = size.batch, size.side, len(Ws) - 1
-    masked = [0, *range(2, last - 1, 3)]  # the layers with a kernel; all others are 1x1
-    kept = {
-        i: torch.zeros(Ws[i].shape[2] // 2 + 1, n, side + 2 * (Ws[i].shape[2] // 2), Ws[i].shape[1])
-        for i in masked
-    }
-    upper, left, flat = {}, {}, {}
-    for i, W in enumerate(Ws):
-        k = W.shape[2]
-        taps = W.permute(2, 3, 1, 0)  # (k, k, n_in, n_out)
-        upper[i] = taps[: k // 2].reshape(-1, W.shape[0])
-        left[i] = taps[k // 2, : k // 2 + (i > 0)].reshape(-1, W.shape[0])
-        flat[i] = W[:, :, 0, 0].T.contiguous()
-    above = {}
+def torch_cache(size, Ws, bs, choose):
+    """Lesson e12's CachedPlain in PyTorch"""
+    from torch import relu
 
-    def at(i, h):
-        return torch.addmm(bs[i], h, flat[i])
+    from benchmarks.torch_cache import CachedConv, Pointwise, draw
 
-    def conv(i, h, j):
-        width = left[i].shape[0] // Ws[i].shape[1]
-        if i:
-            kept[i][-1][:, j + Ws[i].shape[2] // 2] = h
-        return torch.addmm(above[i][:, j], kept[i][-1][:, j : j + width].reshape(n, -1), left[i])
+    first = CachedConv(Ws[0], bs[0], 3, size.batch, size.side)
+    narrow, masked, wide = [], [], []
+    for i in range(1, 1 + 3 * size.blocks, 3):
+        narrow.append(Pointwise(Ws[i], bs[i]))
+        masked.append(CachedConv(Ws[i + 1], bs[i + 1], 2, size.batch, size.side))
+        wide.append(Pointwise(Ws[i + 2], bs[i + 2]))
+    head = [Pointwise(W, b) for W, b in zip(Ws[-2:], bs[-2:], strict=True)]
 
-    images = torch.zeros(n, side, side)
-    for row in range(side):
-        for i in masked:
-            k, rows = Ws[i].shape[2], kept[i]
-            rows[:-1] = rows[1:].clone()
-            columns = [rows[a, :, e : e + side] for a in range(k // 2) for e in range(k)]
-            above[i] = bs[i] + torch.cat(columns, dim=2) @ upper[i]
-        for j in range(side):
-            h = conv(0, None, j)
-            for i in range(1, 1 + 3 * size.blocks, 3):
-                h = h + at(i + 2, torch.relu(conv(i + 1, torch.relu(at(i, torch.relu(h))), j)))
-            y = at(last, torch.relu(at(last - 1, torch.relu(h))))[:, 0]
-            images[:, row, j] = kept[0][-1][:, j + Ws[0].shape[2] // 2, 0] = choose(row, j, y)
-    return images
+    def features(h, j):
+        for one, conv, other in zip(narrow, masked, wide, strict=True):
+            h = h + other(relu(conv(relu(one(relu(h))), j)))
+        return head[1](relu(head[0](relu(h))))
+
+    return draw(first, [first, *masked], features, choose)
 
 
 def jax(size, weights, inputs, tuned):
@@ -169,7 +163,6 @@ def jax(size, weights, inputs, tuned):
     relu = jax.nn.relu
     Ws = [jnp.asarray(w * mask(k, kind)) for w, (*_, k, kind) in zip(weights[::2], size.layers, strict=True)]
     bs = [jnp.asarray(b) for b in weights[1::2]]
-    x, u = (jnp.asarray(a) for a in inputs)
     last = len(Ws) - 1
 
     def logits(x):
@@ -181,19 +174,31 @@ def jax(size, weights, inputs, tuned):
             h = h + layer(i + 2, relu(layer(i + 1, relu(layer(i, relu(h))))))
         return layer(last, relu(layer(last - 1, relu(h))))
 
-    @jax.jit
+    return naive_jax(logits, inputs, sum(w.size for w in weights))
+
+
+def naive_jax(logits, inputs, parameters: int) -> Run:
+    """logits (batch, 1, side, side) of images -> all of them anew for every pixel, the loop compiled beforehand"""
+    import jax
+    from jax import numpy as jnp
+
+    x, u = (jnp.asarray(a) for a in inputs)
+    rows, columns = x.shape[2:]
+
     def draw(u):
         def pixel(t, drawn):
-            i, j = t // size.side, t % size.side
+            i, j = t // columns, t % columns
             value = (u[:, 0, i, j] < jax.nn.sigmoid(logits(drawn)[:, 0, i, j])).astype(drawn.dtype)
             return drawn.at[:, 0, i, j].set(value)
 
-        return jax.lax.fori_loop(0, size.side**2, pixel, jnp.zeros_like(u))
+        return jax.lax.fori_loop(0, rows * columns, pixel, jnp.zeros_like(u))
+
+    compiled = jax.jit(draw).lower(u).compile()
 
     def step():
-        return draw(u).block_until_ready()
+        return compiled(u).block_until_ready()
 
     def values():
         return answer(jax.jit(logits)(x), inputs[0])
 
-    return Run(step, values, sum(w.size for w in weights))
+    return Run(step, values, parameters, once=True)

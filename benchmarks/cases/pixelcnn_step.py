@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.cases import Run, Work, named
+from benchmarks.cases import Run, Work, binary_pixels, named
 from benchmarks.cases.conv_vae_step import bias
+from benchmarks.course import course_run
 
 LR = 1e-3
 
@@ -54,7 +55,7 @@ def weights(size: Size, rng: np.random.Generator) -> list[np.ndarray]:
 
 def inputs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """x: (batch, 1, side, side), 0 or 1"""
-    return ((rng.random((size.batch, 1, size.side, size.side)) < 0.3).astype(np.float32),)
+    return (binary_pixels((size.batch, 1, size.side, size.side), rng),)
 
 
 def work(size: Size) -> Work:
@@ -100,6 +101,20 @@ def minigen(size, weights, inputs, tuned):
         return named(loss.item(), grad(loss, parameters))
 
     return Run(step, values, sum(p.size for p in parameters))
+
+
+def solutions(size, weights, inputs, tuned):
+    """Lesson e11's PixelCNN"""
+    model = course_model(size)
+    return course_run(model, model.parameters(), weights, inputs[0][:, 0])
+
+
+def course_model(size):
+    """Of these sizes, untrained"""
+    from solutions.e11_pixelcnn import Config, PixelCNN
+
+    config = Config(side=size.side, h=size.h, blocks=size.blocks, kernel=3, head=2 * size.h, lr=LR)
+    return PixelCNN(config, rng=np.random.default_rng(0))
 
 
 def torch(size, weights, inputs, tuned):

@@ -11,16 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.cases import Run, Work, named
+from benchmarks.cases import Run, Work, binary_pixels, named
 from benchmarks.cases.conv_vae_step import bias
 from benchmarks.cases.pixelcnn_step import mask
+from benchmarks.course import course_run
 
 LR = 1e-3
-IN, LAYER, HEAD = (
-    2,
-    7,
-    4,
-)  # parameters: [W, b]; then of each layer [h0, c0, W_x, W_h, b, W, b]; then two [W, b]
+# parameters: [W, b]; then of each layer [h0, c0, W_x, W_h, b, W, b]; then two [W, b]
+IN, LAYER, HEAD = 2, 7, 4
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,7 @@ def recurrent(h: int, rng: np.random.Generator) -> list[np.ndarray]:
 
 def inputs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
     """x: (batch, 1, side, side), 0 or 1"""
-    return ((rng.random((size.batch, 1, size.side, size.side)) < 0.3).astype(np.float32),)
+    return (binary_pixels((size.batch, 1, size.side, size.side), rng),)
 
 
 def work(size: Size) -> Work:
@@ -99,10 +97,7 @@ def build(size, weights, inputs, recurrent) -> Run:
     first = nn.Conv2d(1, 2 * h, 7, padding=3, taps=mask(7, "A"), rng=rng)
     layers = [(recurrent(h, rng), nn.Conv2d(h, 2 * h, 1, rng=rng)) for _ in range(size.layers)]
     head = nn.Conv2d(2 * h, 2 * h, 1, rng=rng), nn.Conv2d(2 * h, 1, 1, rng=rng)
-    parameters = [first.W, first.b]
-    for lstm, up in layers:
-        parameters += [lstm.h0, lstm.c0, lstm.W_x, lstm.W_h, lstm.b, up.W, up.b]
-    parameters += [p for layer in head for p in layer.parameters()]
+    parameters = in_order(first, layers, head)
     for p, w in zip(parameters, weights, strict=True):
         p.data = w.copy()
     optimizer = Adam(parameters, lr=LR)
@@ -126,8 +121,36 @@ def build(size, weights, inputs, recurrent) -> Run:
     return Run(step, values, sum(p.size for p in parameters))
 
 
+def in_order(first, layers, head) -> list:
+    """A convolution, pairs of a recurrent layer and a convolution, two convolutions -> IN, LAYER, HEAD"""
+    parameters = [first.W, first.b]
+    for lstm, up in layers:
+        parameters += [lstm.h0, lstm.c0, lstm.W_x, lstm.W_h, lstm.b, up.W, up.b]
+    return parameters + [p for layer in head for p in (layer.W, layer.b)]
+
+
+def solutions(size, weights, inputs, tuned):
+    """Lesson e10's PixelRNN, which takes the engine's layers"""
+    model, parameters = course_model(size, "row")
+    return course_run(model, parameters, weights, inputs[0][:, 0])
+
+
+def course_model(size, kind):
+    """Untrained, "row" or "diagonal", and its parameters in our order"""
+    from solutions.e10_pixelrnn import Config, PixelRNN
+
+    config = Config(kind=kind, side=size.side, h=size.h, layers=size.layers, head=2 * size.h, lr=LR)
+    model = PixelRNN(config, rng=np.random.default_rng(0))
+    return model, in_order(model.first, [(block.lstm, block.up) for block in model.blocks], model.head)
+
+
 def torch(size, weights, inputs, tuned):
     """Input to state for the whole map at once, then a loop over the rows"""
+    return build_torch(size, weights, inputs, tuned, recurrent_torch())
+
+
+def recurrent_torch():
+    """The Row LSTM (x, h0, c0, W_x, W_h, b) -> (N, h, H, W)"""
     import torch
     from torch.nn.functional import conv2d
 
@@ -145,16 +168,16 @@ def torch(size, weights, inputs, tuned):
             rows.append(h)
         return torch.stack(rows, 2)
 
-    return build_torch(size, weights, inputs, tuned, row_lstm)
+    return row_lstm
 
 
 def build_torch(size, weights, inputs, tuned, recurrent) -> Run:
     """The model with `recurrent(x, h0, c0, W_x, W_h, b)`; tuned: fused Adam, channels last"""
     import torch
-    from torch.nn.functional import binary_cross_entropy_with_logits, conv2d, relu
+    from torch.nn.functional import binary_cross_entropy_with_logits
 
     parameters = [torch.tensor(w, requires_grad=True) for w in weights]
-    hidden = torch.tensor(mask(7, "A"), dtype=torch.float32)
+    logits = network_torch(size, recurrent)
     x = torch.tensor(inputs[0])
     if tuned:
         x = x.contiguous(memory_format=torch.channels_last)
@@ -162,13 +185,7 @@ def build_torch(size, weights, inputs, tuned, recurrent) -> Run:
 
     def backward():
         optimizer.zero_grad()
-        W, b = parameters[:IN]
-        y = conv2d(x, W * hidden, b, padding=3)
-        for k in range(size.layers):
-            *lstm, W, b = parameters[IN + LAYER * k : IN + LAYER * (k + 1)]
-            y = y + conv2d(recurrent(y, *lstm), W, b)
-        W, b, W_out, b_out = parameters[-HEAD:]
-        y = conv2d(relu(conv2d(relu(y), W, b)), W_out, b_out)
+        y = logits(parameters, x)
         loss = binary_cross_entropy_with_logits(y, x, reduction="sum") / size.batch
         loss.backward()
         return loss
@@ -184,8 +201,32 @@ def build_torch(size, weights, inputs, tuned, recurrent) -> Run:
     return Run(step, values, sum(p.numel() for p in parameters))
 
 
+def network_torch(size, recurrent):
+    """(parameters, images) -> logits, both (batch, 1, side, side)"""
+    import torch
+    from torch.nn.functional import conv2d, relu
+
+    hidden = torch.tensor(mask(7, "A"), dtype=torch.float32)
+
+    def logits(parameters, x):
+        W, b = parameters[:IN]
+        y = conv2d(x, W * hidden, b, padding=3)
+        for k in range(size.layers):
+            *lstm, W, b = parameters[IN + LAYER * k : IN + LAYER * (k + 1)]
+            y = y + conv2d(recurrent(y, *lstm), W, b)
+        W, b, W_out, b_out = parameters[-HEAD:]
+        return conv2d(relu(conv2d(relu(y), W, b)), W_out, b_out)
+
+    return logits
+
+
 def jax(size, weights, inputs, tuned):
     """lax.scan over the rows"""
+    return build_jax(size, weights, inputs, recurrent_jax(size))
+
+
+def recurrent_jax(size):
+    """The Row LSTM (x, h0, c0, W_x, W_h, b) -> (N, h, H, W)"""
     from jax import nn
     from jax import numpy as jnp
     from jax.lax import conv_general_dilated, scan
@@ -206,7 +247,7 @@ def jax(size, weights, inputs, tuned):
         start = tuple(jnp.broadcast_to(s[:, None], shape) for s in (h0, c0))
         return jnp.moveaxis(scan(step, start, jnp.moveaxis(x, 2, 0))[1], 0, 2)
 
-    return build_jax(size, weights, inputs, row_lstm)
+    return row_lstm
 
 
 def build_jax(size, weights, inputs, recurrent) -> Run:
@@ -215,19 +256,12 @@ def build_jax(size, weights, inputs, recurrent) -> Run:
     from jax import numpy as jnp
 
     from benchmarks.jax_adam import adam, start
-    from benchmarks.jax_conv import conv
 
-    x, relu = jnp.asarray(inputs[0]), jax.nn.relu
-    parameters, hidden = [jnp.asarray(w) for w in weights], jnp.asarray(mask(7, "A"))
+    x, parameters = jnp.asarray(inputs[0]), [jnp.asarray(w) for w in weights]
+    logits = network_jax(size, recurrent)
 
     def negative_log_likelihood(parameters, x):
-        W, b = parameters[:IN]
-        y = conv(x, W * hidden, b, 1, 3)
-        for k in range(size.layers):
-            *lstm, W, b = parameters[IN + LAYER * k : IN + LAYER * (k + 1)]
-            y = y + conv(recurrent(y, *lstm), W, b, 1, 0)
-        W, b, W_out, b_out = parameters[-HEAD:]
-        y = conv(relu(conv(relu(y), W, b, 1, 0)), W_out, b_out, 1, 0)
+        y = logits(parameters, x)
         return (jax.nn.softplus(y) - x * y).sum() / size.batch
 
     update = adam(jax.value_and_grad(negative_log_likelihood), lr=LR)
@@ -242,3 +276,24 @@ def build_jax(size, weights, inputs, recurrent) -> Run:
         return named(*jax.jit(jax.value_and_grad(negative_log_likelihood))(state.parameters, x))
 
     return Run(step, values, sum(p.size for p in parameters))
+
+
+def network_jax(size, recurrent):
+    """(parameters, images) -> logits, both (batch, 1, side, side)"""
+    from jax import numpy as jnp
+    from jax.nn import relu
+
+    from benchmarks.jax_conv import conv
+
+    hidden = jnp.asarray(mask(7, "A"))
+
+    def logits(parameters, x):
+        W, b = parameters[:IN]
+        y = conv(x, W * hidden, b, 1, 3)
+        for k in range(size.layers):
+            *lstm, W, b = parameters[IN + LAYER * k : IN + LAYER * (k + 1)]
+            y = y + conv(recurrent(y, *lstm), W, b, 1, 0)
+        W, b, W_out, b_out = parameters[-HEAD:]
+        return conv(relu(conv(relu(y), W, b, 1, 0)), W_out, b_out, 1, 0)
+
+    return logits

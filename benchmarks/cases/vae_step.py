@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.cases import Run, Work, dense_weights, dense_work, named
+from benchmarks.cases import Run, Work, binary_pixels, dense_weights, dense_work, named
+from benchmarks.course import course_run
 
 LR = 1e-4
 
@@ -34,8 +35,8 @@ def weights(size: Size, rng: np.random.Generator) -> list[np.ndarray]:
 
 
 def inputs(size: Size, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-    """x: (batch, pixels) in [0, 1]; noise: (batch, codes)"""
-    x = rng.random((size.batch, size.pixels), dtype=np.float32)
+    """x: (batch, pixels), 0 or 1; noise: (batch, codes)"""
+    x = binary_pixels((size.batch, size.pixels), rng)
     return x, rng.standard_normal((size.batch, size.codes), dtype=np.float32)
 
 
@@ -84,6 +85,15 @@ def minigen(size, weights, inputs, tuned):
         return named(loss.item(), grad(loss, parameters))
 
     return Run(step, values, sum(p.size for p in parameters))
+
+
+def solutions(size, weights, inputs, tuned):
+    """Lesson e13's VAE"""
+    from solutions.e13_vae import VAE, Config
+
+    config = Config(pixels=size.pixels, hidden=(size.hidden,), code=size.codes, binarize="threshold", lr=LR)
+    model = VAE(config, rng=np.random.default_rng(0))
+    return course_run(model, model.parameters(), weights, inputs[0][:, None], inputs[1])
 
 
 def torch(size, weights, inputs, tuned):
