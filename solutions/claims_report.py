@@ -155,7 +155,7 @@ def _summary(name: str, seeds: Sequence[int], records: Records) -> dict[str, Any
 
 
 def write(found: Mapping[str, Any], folder: Path) -> None:
-    """report.json and report.md, each whole or not at all"""
+    """report.json, and report.md in the chosen language; each whole or not at all"""
     write_text(folder / "report.json", json.dumps(found, indent=1, ensure_ascii=False) + "\n")
     write_text(folder / "report.md", markdown(found))
 

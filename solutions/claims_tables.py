@@ -1,11 +1,15 @@
-"""The tables of `minigen compare`: a report, fit for JSON, as text for the terminal and as Markdown."""
+"""The tables of `minigen compare`: a report, fit for JSON, as text for the terminal and as Markdown.
+
+It speaks the language that was chosen (`minigen --lang ko compare`); the report itself is English.
+"""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from minigen.course.console import filled, width_of
+from minigen.course.language import spoken, term
 from solutions.claims_lab import CLASSES, MODELS
 from solutions.e16_claims import matrix, taxonomy
 
@@ -17,19 +21,7 @@ NAMES = {
     "gan": "GAN",
 }
 
-
-COLUMNS = (
-    "model",
-    "weights",
-    "images",
-    "train s",
-    "ms/image",
-    "nats",
-    "ms/sample",
-    "distance",
-    "classes",
-    "sharp",
-)
+COLUMNS = "model | weights | images | train s | ms/image | nats | ms/sample | distance | classes | sharp"
 
 
 def model_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -55,7 +47,7 @@ def model_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
         )  # fmt: skip
     real = found["real digits"]
     last = (
-        "real digits",
+        spoken("real digits"),
         *["-"] * 6,
         f"{real['distance']:.1f}",
         f"{real['classes']}",
@@ -73,11 +65,11 @@ def claim_rows(found: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [
         (
             one["row"],
-            one["claim"],
-            one["quantity"],
+            spoken(one["claim"]),
+            spoken(one["quantity"]),
             f"> {one['above']:g}",
             f"{_figure(one['mean'], '?')} [{_figure(one['low'], '-∞')}, {_figure(one['high'], '∞')}]",
-            one["verdict"],
+            term("verdict", one["verdict"]),
         )
         for one in found["claims"]
     ]
@@ -90,7 +82,7 @@ def _figure(value: float | None, none: str) -> str:
     return f"{value:,.0f}" if 1000 <= abs(value) < 1e6 else f"{value:.3g}"
 
 
-CLAIM_COLUMNS = ("row", "claim", "quantity", "true if", "measured", "verdict")
+CLAIM_COLUMNS = "row | claim | quantity | true if | measured | verdict"
 BELOW = (
     "nats: of the same binary test images, = exact, <= a bound (50 draws). ms/sample: in batches, by the cached "
     "sampler. distance: of a classifier's features, to binary test digits (not FID). sharp: of grey images; the VAE's "
@@ -98,18 +90,34 @@ BELOW = (
 )
 
 
+def heads(columns: str) -> list[str]:
+    """The heads of a table, which are translated together: a word alone may mean anything"""
+    return spoken(columns).split(" | ")
+
+
 def text(found: Mapping[str, Any]) -> str:
     """A report -> what the terminal shows"""
-    lines = [taxonomy(CLASSES), "", matrix(CLASSES), ""]
+    lines = [*tree(), ""]
     if not found["claims"]:
-        return "\n".join([*lines, "no seed is complete yet: no verdict"])
-    lines += [f"equal: {found['equal']}; {found['confidence']}", ""]
-    lines += [*aligned([COLUMNS, *model_rows(found)]), "", *textwrap.wrap(BELOW, 100), ""]
+        return "\n".join([*lines, spoken("no seed is complete yet: no verdict")])
+    equal, sure = spoken(found["equal"]), spoken(found["confidence"])
+    lines += [f"{term('report', 'equal:')} {equal}; {sure}", ""]
+    lines += [*aligned([heads(COLUMNS), *model_rows(found)]), "", *folded(spoken(BELOW)), ""]
     for row, claim, quantity, condition, measured, verdict in claim_rows(found):
-        lines.append(f"{verdict:10} {row}  {claim}")
-        lines.append(f"{'':16}{quantity}: {measured}, true if {condition}")
-    lines += ["", *textwrap.wrap(naive_line(found), 100), *textwrap.wrap(busy_line(found), 100)]
+        lines.append(f"{filled(verdict, 10)} {row}  {claim}")
+        lines.append(f"{'':16}{quantity}: {measured}, {spoken(f'true if {condition}')}")
+    lines += ["", *folded(naive_line(found)), *folded(busy_line(found))]
     return "\n".join(lines)
+
+
+def tree() -> list[str]:
+    """The taxonomy and the matrix of the lesson"""
+    yes = term("answer", "yes")
+    return [
+        spoken(taxonomy(CLASSES)),
+        "",
+        matrix(CLASSES).replace("yes", " " * (len("yes") - width_of(yes)) + yes),
+    ]
 
 
 def naive_line(found: Mapping[str, Any]) -> str:
@@ -118,11 +126,14 @@ def naive_line(found: Mapping[str, Any]) -> str:
     for name in ("pixelrnn", "pixelcnn"):
         one = found["models"][name]
         if "naive_passes" in one:
-            said.append(f"{NAMES[name]} {one['naive_passes']:.0f} network runs, {one['naive_seconds']:.2f} s")
+            said.append(
+                spoken(f"{NAMES[name]} {one['naive_passes']:.0f} network runs, {one['naive_seconds']:.2f} s")
+            )
     chains = found["exact"]["chains"]
     grows = "; ".join(f"{NAMES[name]} {', '.join(map(str, chains[name]))}" for name in chains)
     sides = ", ".join(f"{side}x{side}" for side in found["exact"]["sides"])
-    return f"one image without a cache: {'; '.join(said)}. Longest chain of operations at {sides}: {grows}."
+    cost, chain = spoken("one image without a cache:"), spoken("Longest chain of operations, at the sizes")
+    return f"{cost} {'; '.join(said)}. {chain} {sides}: {grows}."
 
 
 def busy_line(found: Mapping[str, Any]) -> str:
@@ -131,7 +142,7 @@ def busy_line(found: Mapping[str, Any]) -> str:
     took = [one["seconds"] for one in found["models"].values() if "seconds" in one]
     if not took or max(took) < 1.3 * planned:
         return ""
-    return (
+    return spoken(
         f"The machine was busy: trainings took {min(took):.1f} to {max(took):.1f} s, planned were {planned:.1f} s; "
         "mind that in all figures of time."
     )
@@ -139,32 +150,45 @@ def busy_line(found: Mapping[str, Any]) -> str:
 
 def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     """Cells -> lines: the first column flush left, the others flush right"""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    widths = [max(map(width_of, column)) for column in zip(*rows, strict=True)]
     lines = []
     for first, *rest in rows:
-        cells = [f"{cell:>{width}}" for cell, width in zip(rest, widths[1:], strict=True)]
-        lines.append("  ".join([f"{first:{widths[0]}}", *cells]))
+        cells = [" " * (width - width_of(cell)) + cell for cell, width in zip(rest, widths[1:], strict=True)]
+        lines.append("  ".join([filled(first, widths[0]), *cells]))
+    return lines
+
+
+def folded(paragraph: str, width: int = 100) -> list[str]:
+    """A paragraph -> its lines, of so many columns at most; none for none"""
+    lines: list[str] = []
+    for word in paragraph.split():
+        if lines and width_of(lines[-1]) + 1 + width_of(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
     return lines
 
 
 def markdown(found: Mapping[str, Any]) -> str:
     """A report -> report.md"""
 
-    def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    def table(columns: str, rows: Sequence[Sequence[str]]) -> list[str]:
+        head = heads(columns)
         rows = [[cell.replace("|", "\\|") for cell in row] for row in rows]  # p(z|x)
         return [f"| {' | '.join(row)} |" for row in (head, ["---"] * len(head), *rows)]
 
-    tree = [taxonomy(CLASSES), "", matrix(CLASSES)]
-    lines = ["# Five models, the same training time", "", "```", *tree, "```", ""]
+    lines = [f"# {spoken('Five models, the same training time')}", "", "```", *tree(), "```", ""]
     if found["claims"]:
-        lines += [f"Equal: {found['equal']}. {found['confidence']}.", "", *table(COLUMNS, model_rows(found))]
         lines += [
+            f"{term('report', 'Equal:')} {spoken(found['equal'])}. {spoken(found['confidence'])}.",
             "",
-            BELOW,
+            *table(COLUMNS, model_rows(found)),
+            "",
+            spoken(BELOW),
             "",
             *table(CLAIM_COLUMNS, claim_rows(found)),
             "",
             naive_line(found),
             busy_line(found),
         ]
-    return "\n".join([*lines, "", "![Real digits beside samples](samples.png)", ""])
+    return "\n".join([*lines, "", f"![{spoken('Real digits beside samples')}](samples.png)", ""])

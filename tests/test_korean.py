@@ -109,6 +109,20 @@ def test_the_command_line_is_complete():
         assert HANGUL.search(text) or not PROSE.search(text), f"{where} is not Korean: {text}"
 
 
+def test_a_new_sentence_anywhere_in_the_sources_is_missed(tmp_path, monkeypatch):
+    for name in ("cli/new.py", "ops/new.py", "course/law.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(
+            f'"""Shown as help, {name}."""\ndescribe(__doc__)\nprint(f"{name} says {{x}} of {{y}}")'
+        )
+    monkeypatch.setattr(korean, "PACKAGE", tmp_path)
+    found = korean.complaints(korean.phrases(), korean.read_table(korean.PHRASES))
+    for name in ("cli/new.py", "ops/new.py"):
+        assert f"missing: [phrases] '{name} says {{0}} of {{1}}'" in found
+        assert f"missing: [phrases] 'Shown as help, {name}.'" in found
+    assert not [one for one in found if "law" in one], "its authors' tools speak English"
+
+
 def test_the_pages_around_the_lessons_name_what_there_is():
     where = course()
     page = (where.root / "exercises" / "ko" / "README.md").read_text(encoding="utf-8")

@@ -7,6 +7,7 @@ import difflib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
@@ -36,11 +37,18 @@ VERBS = {
 }
 
 
+HEADINGS = re.compile(r"^(usage|positional arguments|options|verbs):", re.MULTILINE)  # argparse's own
+
+
 class Parser(argparse.ArgumentParser):
     """Argument errors are one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, spoken(f"{self.prog}: {message}; `{self.prog} --help` shows what fits\n"))
+
+    def format_help(self) -> str:
+        """Its headings in the chosen language; the rest was translated when it was added."""
+        return HEADINGS.sub(lambda found: spoken(found[0]), super().format_help())
 
     def __init__(self, *args: Any, **options: Any) -> None:
         said = {key: spoken(options[key]) for key in ("description", "epilog") if options.get(key)}

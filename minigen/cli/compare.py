@@ -13,6 +13,7 @@ from typing import Any
 
 from minigen.cli.arguments import count
 from minigen.cli.models import MODELS, RUNS, trained
+from minigen.course.console import printable, say, tell
 from minigen.errors import CheckpointError, CourseError
 
 PLAN, MINUTES, SEEDS, SAMPLES = "plan.json", 12.0, 5, 500
@@ -59,14 +60,14 @@ def minutes(text: str) -> float:
 def run(args: argparse.Namespace) -> int:
     """0 done; 1 a file of the folder is damaged; 2 other settings than the folder's; 130 stopped by Ctrl-C."""
     if args.figure_from:
-        print(figure(args.figure_from, args.figure or Path("models.png")))
+        say(str(figure(args.figure_from, args.figure or Path("models.png"))))
         return 0
     folder = args.out or RUNS / "compare"
     try:
         return _compare(args, folder)
     except KeyboardInterrupt:
         again = "minigen compare" + (f" --out {folder}" if args.out else "")
-        print(f"minigen: stopped; what is done is kept in {folder}; go on with `{again}`", file=sys.stderr)
+        tell(f"minigen: stopped; what is done is kept in {folder}; go on with `{again}`", to=sys.stderr)
         return 130
 
 
@@ -89,9 +90,9 @@ def _compare(args: argparse.Namespace, folder: Path) -> int:
         print(json.dumps(found, indent=1, ensure_ascii=False))
         return 0
     print()
-    print(_solution("claims_tables").text(found))
-    print(f"\n  {folder / 'report.md'}\n  {folder / 'report.json'}\n  {drawn}")
-    print(f"{(time.monotonic() - begun) / 60:.1f} minutes")
+    print(printable(_solution("claims_tables").text(found)))
+    say(f"\n  {folder / 'report.md'}\n  {folder / 'report.json'}\n  {drawn}")
+    tell(f"{(time.monotonic() - begun) / 60:.1f} minutes")
     return 0
 
 
@@ -117,11 +118,7 @@ def _plan(args: argparse.Namespace, folder: Path, lab: Any, dataset: Any, out: A
         raise CourseError(f"{folder}: is there, and holds no comparison (no {PLAN}); choose another --out")
     usual = {"minutes": MINUTES, "seeds": SEEDS, "samples": SAMPLES}
     wanted = {key: usual[key] if value is None else value for key, value in given.items()}
-    print(
-        f"timing a training step of each model; then about {wanted['minutes']:g} minutes",
-        file=out,
-        flush=True,
-    )
+    tell(f"timing a training step of each model; then about {wanted['minutes']:g} minutes", to=out)
     plan = lab.plan(dataset, **wanted)
     _write(path, plan)
     return plan
@@ -132,18 +129,17 @@ def _parts(folder: Path, lab: Any, plan: Mapping[str, Any], dataset: Any, bench:
     parts = lab.parts(plan)
     left = [part for part in parts if not (folder / "{}-{}".format(*part) / "measured.json").is_file()]
     if left and len(left) < len(parts):
-        print(f"{len(parts) - len(left)} of {len(parts)} parts were done already", file=out, flush=True)
+        tell(f"{len(parts) - len(left)} of {len(parts)} parts were done already", to=out)
     begun = time.monotonic()
     for i, (name, seed) in enumerate(left):
         record = lab.part(name, seed, plan, dataset, bench, folder / f"{name}-{seed}")
         took = "diverged" if "diverged" in record else f"{record['seconds']:.1f} s"
         cost = f", {record['sign']} {record['nats']:.1f} nats" if "nats" in record else ""
         rest = (time.monotonic() - begun) / (i + 1) * (len(left) - i - 1) / 60
-        print(
+        tell(
             f"{len(parts) - len(left) + i + 1:3} of {len(parts)}  {name}, seed {seed}: {record['images']:,} images, "
             f"{took}{cost}, distance {record['distance']:.1f}; about {rest:.1f} min left",
-            file=out,
-            flush=True,
+            to=out,
         )
 
 

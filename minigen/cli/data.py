@@ -6,6 +6,9 @@ import sys
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+from minigen.course.console import filled, say, tell
+from minigen.course.language import spoken, term
+
 PASSED, FAILED = 0, 1
 
 
@@ -15,10 +18,10 @@ def add(parsers) -> None:
     data.set_defaults(run=list_sets, json=False, data_dir=None)
     verbs = data.add_subparsers(title="verbs", metavar="VERB")
 
-    verb = verbs.add_parser("list", help="which sets there are and where they lie")
+    verb = verbs.add_parser("list", help=spoken("which sets there are and where they lie"))
     _common(verb, list_sets)
 
-    verb = verbs.add_parser("get", help="download a set, checked, whole or not at all")
+    verb = verbs.add_parser("get", help=spoken("download a set, checked, whole or not at all"))
     verb.add_argument("name", metavar="NAME", help="mnist or fashion-mnist")
     verb.add_argument("--dest", metavar="DIR", help="keep it in DIR/NAME (default: the download cache)")
     verb.add_argument(
@@ -32,7 +35,7 @@ def add(parsers) -> None:
     verb.add_argument("--json", action="store_true", help="print the result as JSON")
     verb.set_defaults(run=get)
 
-    verb = verbs.add_parser("verify", help="hold every file found against its published checksum")
+    verb = verbs.add_parser("verify", help=spoken("hold every file found against its published checksum"))
     verb.add_argument(
         "names", metavar="NAME", nargs="*", help="sets that must be complete (default: look at all)"
     )
@@ -71,8 +74,10 @@ def list_sets(args) -> int:
         return PASSED
     for row in rows:
         where = row["where"] or f"minigen data get {row['name']}"
-        counts = f"{row['train']:>6,} train {row['test']:>6,} test"
-        print(f"{row['name']:<14} {counts}  {row['licence']:<13} {row['state']:<12} {where}")
+        counts = spoken(f"{row['train']:>6,} to train, {row['test']:>6,} to test")
+        say(
+            f"{row['name']:<14} {counts}  {row['licence']:<13} {filled(term('data', row['state']), 12)} {where}"
+        )
     return PASSED
 
 
@@ -109,10 +114,10 @@ def get(args) -> int:
         print(json.dumps({"name": args.name, "files": rows}, indent=2))
         return PASSED
     for path, downloaded in files:
-        print(f"{'downloaded' if downloaded else 'already here'}: {path}")
-    print(f"{args.name}: complete, every checksum right")
+        tell(f"downloaded: {path}" if downloaded else f"already here: {path}")
+    tell(f"{args.name}: complete, every checksum right")
     if args.dest and args.name != EMBEDDED:
-        print(f"to use it from there: --data-dir {args.dest}, or set MINIGEN_DATA={args.dest}")
+        tell(f"to use it from there: --data-dir {args.dest}, or set MINIGEN_DATA={args.dest}")
     return PASSED
 
 
@@ -133,10 +138,11 @@ def verify(args) -> int:
         print(json.dumps({"passed": passed, "files": rows}, indent=2))
         return PASSED if passed else FAILED
     for check in flat:
-        shown = check.detail if check.state == DAMAGED else check.path or f"minigen data get {check.set}"
-        print(f"{check.state:<8} {check.set:<14} {check.file:<24} {shown}")
-    counts = ", ".join(f"{sum(c.state == state for c in flat)} {state}" for state in (FINE, MISSING, DAMAGED))
-    print(counts)
+        damage = spoken(check.detail) if check.state == DAMAGED else ""
+        shown = damage or check.path or f"minigen data get {check.set}"
+        say(f"{filled(term('data', check.state), 8)} {check.set:<14} {check.file:<24} {shown}")
+    fine, missing, damaged = (sum(c.state == state for c in flat) for state in (FINE, MISSING, DAMAGED))
+    tell(f"{fine} fine, {missing} missing, {damaged} damaged")
     return PASSED if passed else FAILED
 
 
@@ -163,4 +169,4 @@ def _progress():
 
 def _plain_progress(file: str, done: int, total: int | None) -> None:
     if done == total:
-        print(f"{file}: {done:,} bytes received", file=sys.stderr, flush=True)
+        tell(f"{file}: {done:,} bytes received", to=sys.stderr)

@@ -40,12 +40,12 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"exit_code": code, "findings": [asdict(one) for one in findings]}, indent=1))
         return code
-    from minigen.course.console import say, tell
-    from minigen.course.language import spoken
+    from minigen.course.console import filled, say, tell
+    from minigen.course.language import spoken, term
 
     for one in findings:
         style = {GOOD: "", OPTIONAL: "dim", BROKEN: "bold red"}[one.state]
-        say(f"{one.state:<6}  {one.name:<11} {spoken(one.says)}", style)
+        say(f"{filled(term('finding', one.state), 6)}  {one.name:<11} {spoken(one.says)}", style)
     tell("everything minigen needs is here" if code == 0 else "repair what is marked broken, then try again")
     return code
 

@@ -12,11 +12,30 @@ from typing import Any
 
 import numpy as np
 
+from minigen.course.console import tell
+from minigen.course.language import chosen, spoken, term
 from minigen.errors import CheckpointError, CourseError
 
 KINDS = "an autoencoder or a VAE of Dense layers (`minigen train autoencoder`, `minigen train vae`)"
 POINTS = 400  # test images whose codes are shown
 PAGE = Path(__file__).with_name("explore.html")
+# The page's texts, by their marks in it; and those that its script fills in, #1 being the first gap.
+TEXTS = {
+    "__PLANE__": "The plane of codes: drag, or use the arrow keys; the sliders below do the same",
+    "__DIGITS__": "Small digits: where the encoder puts test images. The ring: where you are.",
+    "__PICTURE__": "What the decoder draws for this code",
+    "__ACROSS__": "across the square:",
+    "__UP__": "up the square:",
+    "__GO__": "Go to the code of a test image",
+    "__START__": "Go to a test image:",
+    "__MORE__": "The other axes",
+}
+WORDS = {
+    "axis": "axis #1",
+    "place": "axis #1 at #2",
+    "decoded": "Decoded: #1.",
+    "centre": "centre",
+}
 
 
 def add(parsers: Any) -> None:
@@ -40,7 +59,11 @@ def run(args: argparse.Namespace) -> int:
     test = data.load(saved["data"], folder=args.data_dir).test
     images, labels = test.images[:POINTS], test.labels[:POINTS]
     text = page(
-        f"{saved['name']} on {saved['data']}", layers, codes_of(model, images), labels, images.shape[1:]
+        spoken(f"{saved['name']} on the data set {saved['data']}"),
+        layers,
+        codes_of(model, images),
+        labels,
+        images.shape[1:],
     )
     path = args.out or args.folder / "explore.html"
     try:
@@ -50,7 +73,7 @@ def run(args: argparse.Namespace) -> int:
         raise CheckpointError(
             f"{path}: cannot be written ({error.strerror}); choose another by --out"
         ) from None
-    print(f"{path}: open it in a browser; it needs no network")
+    tell(f"{path}: open it in a browser; it needs no network")
     return 0
 
 
@@ -145,29 +168,38 @@ def page(
 ) -> str:
     """A title, a decoder's layers, (N, c) codes and (N,) labels of test images, (H, W) -> the page's text"""
     centre, axes, points = axes_of(codes)
-    n = len(centre)
-    kind = "one number of the code" if n < 3 else "a principal axis of the codes, that of most variance first"
     model = {
-        "size": n,
+        "size": len(centre),
         "height": int(shape[0]),
         "width": int(shape[1]),
         "centre": packed(centre),
         "axes": packed(axes),
         "points": packed(points),
         "labels": [str(label) for label in labels],
+        "words": {key: term("page", word) for key, word in WORDS.items()},
         "layers": layers,
     }
-    parts = {
-        "__TITLE__": html.escape(title),
-        "__SIZE__": "one number" if n == 1 else f"{n} numbers",
-        "__LEGEND__": f"Each axis is {kind}. Its unit is the standard deviation of the {len(codes)} test images' "
-        "codes: between -2 and 2 lie nearly all of them, and farther out the decoder was hardly trained.",
-        "__MODEL__": json.dumps(model).replace("<", "\\u003c"),
-    }
+    said = {"__LANG__": chosen(), "__TITLE__": title, **texts(*codes.shape)}
+    parts = {mark: html.escape(words) for mark, words in said.items()}
+    parts["__MODEL__"] = json.dumps(model).replace("<", "\\u003c")
     text = PAGE.read_text(encoding="utf-8")
     for mark, part in parts.items():
         text = text.replace(mark, part)
     return text
+
+
+def texts(count: int, n: int) -> dict[str, str]:
+    """Number of test images, of numbers in a code -> what stands in the page, by its marks, in the chosen language"""
+    size = "one number" if n == 1 else f"{n} numbers"
+    kind = "one number of the code" if n < 3 else "a principal axis of the codes, that of most variance first"
+    said = {
+        "__DRAG__": f"Drag in the square. Every point in it is a code, {size} in all, and the picture on the right is "
+        "what the trained decoder draws for it: the whole network is in this page, and it is computed anew at every "
+        "move.",
+        "__LEGEND__": f"Each axis is {kind}. Its unit is the standard deviation of the {count} test images' codes: "
+        "between -2 and 2 lie nearly all of them, and farther out the decoder was hardly trained.",
+    }
+    return {mark: spoken(text) for mark, text in (said | TEXTS).items()}
 
 
 BENDS: dict[str, Callable[[np.ndarray, dict[str, Any]], np.ndarray]] = {

@@ -7,12 +7,14 @@ import os
 import secrets
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigen.cli.arguments import count, seconds, seed
-from minigen.course.console import say, shown
+from minigen.course.console import say, shown, tell
 from minigen.course.formats import FORMATS
+from minigen.course.language import spoken, term
 from minigen.errors import CourseError
 from minigen.patience import patience
 
@@ -85,11 +87,10 @@ def run_grade(args: argparse.Namespace) -> int:
         rules = Rules(number, limits, (str(args.folder), str(out)))
         _begin(submissions, ignored, lessons, number)
         with patience(signal.SIGINT, signal.SIGTERM) as patient:
-            grade(submissions, lessons, results, rules, args.jobs, _hear, patient)
+            grade(submissions, lessons, results, rules, args.jobs, _heard(lessons), patient)
     except (Stopped, KeyboardInterrupt):
-        print(
-            f"minigen: stopped; {len(results.records)} results are kept: add --resume to go on",
-            file=sys.stderr,
+        tell(
+            f"minigen: stopped; {len(results.records)} results are kept: add --resume to go on", to=sys.stderr
         )
         return 130
     finally:
@@ -97,17 +98,16 @@ def run_grade(args: argparse.Namespace) -> int:
     order = [(one.student, lesson.name) for one in submissions for lesson in lessons]
     records = [results.records[key] for key in order]
     written = formats.write(records, out, wanted)
-    for line in formats.summary(records):
+    for line in formats.summary(records, lessons={one.name: one for one in lessons}):
         say(line)
     files = (
         [shown(path) for path in written] if len(written) < 4 else [f"{len(written)} files in {shown(out)}"]
     )
-    say(f"written: {', '.join([shown(results.path), *files])}", "strong")
+    tell(f"written: {', '.join([shown(results.path), *files])}", "strong")
     broken = [one for one in records if one["status"] == "error"]
     if broken:
-        print(
-            f"minigen: {len(broken)} not graded: {broken[0]['message']}; --resume tries again",
-            file=sys.stderr,
+        tell(
+            f"minigen: {len(broken)} not graded: {broken[0]['message']}; --resume tries again", to=sys.stderr
         )
     return 5 if broken else 0
 
@@ -125,20 +125,25 @@ def _formats(text: str) -> list[str]:
 def _begin(submissions: list[Any], ignored: list[str], lessons: list[Lesson], number: int) -> None:
     names = ", ".join(one.short for one in lessons)
     students = f"{len(submissions)} submission{'s' * (len(submissions) != 1)}"
-    say(f"{students}, {names}; inputs of --seed {number}", "strong")
+    tell(f"{students}, {names}; inputs of --seed {number}", "strong")
     if ignored:
         more = f" and {len(ignored) - 5} more" if len(ignored) > 5 else ""
-        say(f"no submissions, left out: {', '.join(ignored[:5])}{more}", "dim")
+        tell(f"no submissions, left out: {', '.join(ignored[:5])}{more}", "dim")
     if os.name != "posix":
         raise CourseError(
             "grading needs a system with fork (Linux or macOS): run it there, or in a container"
         )
 
 
-def _hear(record: Record, done: int, of: int) -> None:
-    says = f"  {record['message'].partition(chr(10))[0][:100]}" if record["message"] else ""
-    points = f"{record['score']}/{record['max_score']}"
-    say(
-        f"[{done:>{len(str(of))}}/{of}] {record['student']} {record['lesson']}  {points}  {record['status']}{says}"
-    )
-    sys.stdout.flush()
+def _heard(lessons: list[Lesson]) -> Callable[[Record, int, int], None]:
+    """What says a line of each record"""
+    known = {one.name: one for one in lessons}
+
+    def hear(record: Record, done: int, of: int) -> None:
+        message = spoken(record["message"], known[record["lesson"]]).partition("\n")[0]
+        says = f"  {message[:100]}" if message else ""
+        points = f"{record['score']}/{record['max_score']}  {term('status', record['status'])}"
+        say(f"[{done:>{len(str(of))}}/{of}] {record['student']} {record['lesson']}  {points}{says}")
+        sys.stdout.flush()
+
+    return hear

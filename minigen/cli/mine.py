@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import sys
 import traceback
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from minigen.cli.rehearsal import LearnersError, Rehearsal, line, place, reached
-from minigen.course.console import shown
+from minigen.course.console import shown, tell
 from minigen.course.plugs import Part, mine, plug, resolve
 from minigen.errors import CheckpointError, DataError, MinigenError
 from minigen.training.step import Untrained
+
+FEW = 5  # names that are told without --verbose
 
 
 class NotStarted(MinigenError):
@@ -32,7 +35,12 @@ class Troupe:
         self.at_work: list[Part] = list(own)
 
     def rehearse(
-        self, module: ModuleType, scene: Callable[[], Any], own_scene: Callable[[], Any], name: str, out: Any
+        self,
+        module: ModuleType,
+        scene: Callable[[], Any],
+        own_scene: Callable[[], Any],
+        say: Callable[[str], None],
+        verbose: bool = False,
     ) -> None:
         """Watches one batch with the reference's parts and one with the learner's; says who is at work."""
         if not self.own:
@@ -41,15 +49,17 @@ class Troupe:
         called = reached(getattr(module, "finish", None), getattr(module.MODEL, "sample", None))
         used = self.rehearsal.used | {one.target for one in self.own if resolve(one.target)[2] in called}
         self.at_work = [part for part in self.own if part.target in used]
-        for part in self.at_work:
-            print(part, file=out)
-        idle = [_short(part) for part in self.own if part not in self.at_work]
-        if idle:
-            print(f"in place but not used by this model: {', '.join(idle)}", file=out)
+        for path in dict.fromkeys(part.path for part in self.at_work):
+            names = [part.hole for part in self.at_work if part.path == path]
+            say(f"your {_first(names, verbose)} from {shown(path)}")
+        if idle := [part for part in self.own if part not in self.at_work]:
+            say(f"in place but not used by this model: {_named(idle, verbose)}")
         if not self.at_work:
-            print(f"nothing of yours is at work: {name} is trained by the engine's own code", file=out)
-        rest = ", ".join(_short(part) for part in self.others)
-        print(f"the engine's own: {rest or 'nothing that you could have written'}", file=out, flush=True)
+            say("nothing of yours is at work: the model is trained by the engine's own code")
+        if self.others:
+            say(f"the engine's own: {_named(self.others, verbose)}")
+        else:
+            say("the engine's own: nothing that you could have written")
 
     @contextlib.contextmanager
     def on_stage(self) -> Iterator[None]:
@@ -143,6 +153,22 @@ def _short(part: Part) -> str:
     return f"{part.lesson.short}:{part.hole}"
 
 
-def out(as_json: bool) -> Any:
-    """Where lines for people go"""
-    return sys.stderr if as_json else sys.stdout
+def _first(names: Sequence[str], verbose: bool) -> str:
+    """The names, or the first few of them"""
+    few = names if verbose or len(names) <= FEW + 1 else names[:FEW]
+    more = f" and {len(names) - FEW} more" if len(few) < len(names) else ""
+    return ", ".join(few) + more
+
+
+def _named(parts: Sequence[Part], verbose: bool) -> str:
+    """The parts' names where they are few; else how many of each lesson"""
+    if verbose or len(parts) <= FEW:
+        return ", ".join(map(_short, parts))
+    counts = Counter(part.lesson.short for part in parts)
+    each = ", ".join(f"{lesson} {count}" for lesson, count in counts.items())
+    return f"{len(parts)} exercises ({each}); --verbose names them"
+
+
+def speaker(as_json: bool) -> Callable[[str], None]:
+    """What says a line to people, beside JSON on stderr"""
+    return lambda text: tell(text, to=sys.stderr if as_json else sys.stdout)

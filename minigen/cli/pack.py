@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minigen.cli.arguments import count, seconds
-from minigen.course.console import say, shown
+from minigen.course.console import shown, tell
 
 
 def add(parsers: Any) -> None:
@@ -39,9 +39,9 @@ def run_pack(args: argparse.Namespace) -> int:
     options += ["--seconds", f"{args.seconds:g}"] if args.seconds is not None else []
     points = pack(lessons, args.out, options, args.force)
     size = args.out.stat().st_size / 2**20
-    say(
+    tell(
         f"{shown(args.out)}: {', '.join(one.name for one in lessons)}; {points} points, {size:.1f} MB",
         "strong",
     )
-    say("it holds the solutions; upload it as the autograder of an assignment worth that many points")
+    tell("it holds the solutions; upload it as the autograder of an assignment worth that many points")
     return 0

@@ -22,6 +22,8 @@ from minigen.cli.models import (
     settings,
     trained,
 )
+from minigen.course.console import say, tell
+from minigen.course.language import spoken
 from minigen.errors import CourseError
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ def add(parsers: Any) -> None:
     train.add_argument("--out", type=Path, metavar="DIR", help="the run's folder (default: runs/MODEL)")
     train.add_argument("--resume", action="store_true", help="go on with the run in --out, or the latest one")
     train.add_argument("--mine", action="store_true", help="put your exercises into the engine first")
+    train.add_argument("--verbose", action="store_true", help="with --mine: name every exercise")
     train.add_argument("--json", action="store_true", help="the result as JSON")
     train.set_defaults(run=run_train)
     sample = parsers.add_parser("sample", help="draw from a trained model")
@@ -64,14 +67,14 @@ def run_train(args: argparse.Namespace) -> int:
 
     module = load_module(args.model)
     if args.presets:
-        print("\n".join(presets(args.model, module)))
+        say("\n".join(presets(args.model, module)))
         return 0
     use(args.backend)
     try:
         return _train(args, module, troupe(args.mine))
     except training.Interrupted as stop:
         again = f"minigen train {args.model} --resume --out {stop.folder}" + " --mine" * args.mine
-        print(f"minigen: {stop}; go on with `{again}`", file=sys.stderr)
+        tell(f"minigen: {stop}; go on with `{again}`", to=sys.stderr)
         return 130
 
 
@@ -88,7 +91,7 @@ def run_sample(args: argparse.Namespace) -> int:
         why = getattr(sys.modules[type(model).__module__], "NO_SAMPLES", "it is no generative model")
         raise CourseError(f"{config['name']} has nothing to sample: {why}")
     images = _drawn(model, args.n, np.random.default_rng(args.seed))
-    print(plot.image_grid(images, args.out or args.folder / "samples.png"))
+    say(str(plot.image_grid(images, args.out or args.folder / "samples.png")))
     return 0
 
 
@@ -123,9 +126,9 @@ def _train(args: argparse.Namespace, module: ModuleType, troupe: Troupe) -> int:
         def opened(done: int, steps: int) -> None:
             if args.json or done == steps:
                 return
-            size = sum(p.size for p in model.parameters())
-            went = f"resumed after step {done:,} in" if args.resume else "recorded in"
-            print(f"{args.model} ({size:,} parameters) on {dataset.name}, {went} {folder}", flush=True)
+            size = f"{sum(p.size for p in model.parameters()):,} parameters"
+            went = f"resumed after step {done:,} in {folder}" if args.resume else f"recorded in {folder}"
+            tell(f"{args.model} ({size}) on {dataset.name}, {went}", to=sys.stdout)
 
         result = training.train(
             model,
@@ -135,7 +138,7 @@ def _train(args: argparse.Namespace, module: ModuleType, troupe: Troupe) -> int:
             seed=saved["seed"],
             run_dir=folder,
             resume=args.resume,
-            progress=training.progress(),
+            progress=training.progress(say=spoken),
             about={
                 "name": args.model,
                 "preset": saved["preset"],
@@ -158,7 +161,7 @@ def _rehearse(
 ) -> None:
     """One batch of the run to come, through the engine's parts and through the learner's, if there are any."""
     from minigen import data, training
-    from minigen.cli.mine import out
+    from minigen.cli.mine import speaker
 
     size = saved["batch_size"]
     parts = [
@@ -170,12 +173,13 @@ def _rehearse(
         model = build(module, saved, known)
         training.train(model, few, epochs=1, batch_size=size, seed=saved["seed"])
 
-    troupe.rehearse(module, lambda: scene(folder), lambda: scene(None), args.model, out(args.json))
+    heard = speaker(args.json)
+    troupe.rehearse(module, lambda: scene(folder), lambda: scene(None), heard, verbose=args.verbose)
 
 
 def _report(args: Any, module: ModuleType, model: Any, dataset: Any, result: Any, begun: float) -> None:
     """The last lines: the error beside the yardstick's, the pictures, the time."""
-    from minigen.training.progress import spoken
+    from minigen.training.progress import label
 
     last = result.history[-1]
     test = {k.removeprefix("test_"): v for k, v in last.items() if k.startswith("test_")}
@@ -198,17 +202,17 @@ def _report(args: Any, module: ModuleType, model: Any, dataset: Any, result: Any
     for metric, value in test.items():
         ours = "not finite" if value is None else f"{value:.2f}"
         others = "".join(f", {name} {other:.2f}" for name, other in beside.get(metric, {}).items())
-        print(f"test {spoken({metric: 0})[:-2]} per image: {args.model} {ours}{others}")
+        tell(f"{label(f'test_{metric}')} per image: {args.model} {ours}{others}")
     for path in pictures:
-        print(f"  {path}")
+        say(f"  {path}")
     epochs = f"{len(result.history)} epoch{'s' * (len(result.history) != 1)}"
     if not result.trained:
-        print(
+        tell(
             f"{result.folder} was complete ({epochs}): nothing was trained, only the pictures were drawn again; "
             "--epochs with a larger number goes on"
         )
         return
-    print(f"{epochs}, {result.steps:,} steps: {time.monotonic() - begun:.0f} s with the pictures")
+    tell(f"{epochs}, {result.steps:,} steps: {time.monotonic() - begun:.0f} s with the pictures")
 
 
 def _finish(name: str, module: ModuleType, model: Any, dataset: Any, result: Any) -> tuple[dict, list[Path]]:

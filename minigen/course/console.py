@@ -7,7 +7,7 @@ import os
 import sys
 import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from minigen.course.language import spoken
 
@@ -15,17 +15,22 @@ STYLES = {"done": "green", "failing": "bold red", "not started": "dim", "dim": "
 MARKS = {"done": ("✓", "+"), "failing": ("✗", "x"), "not started": ("·", "-")}
 
 
-def tell(text: str, style: str = "") -> None:
-    """A sentence of minigen's own, in the chosen language."""
-    say(spoken(text), style)
+def tell(text: str, style: str = "", to: TextIO | None = None) -> None:
+    """A sentence of minigen's own, in the chosen language; to another stream than stdout plainly, and at once."""
+    if to is None or to is sys.stdout:
+        say(spoken(text), style)
+    else:
+        print(printable(spoken(text), to), file=to)
+    if to is not None:
+        to.flush()
 
 
 def say(text: str = "", style: str = "") -> None:
     """One line (or several); `style` is a key of STYLES and shows in a terminal only."""
     if not sys.stdout.isatty():
-        print(_printable(text))
+        print(printable(text))
         return
-    for line in _printable(text).split("\n"):
+    for line in printable(text).split("\n"):
         for piece in _wrapped(line):
             _console().print(
                 piece, style=STYLES.get(style, style), markup=False, highlight=False, soft_wrap=True
@@ -49,10 +54,15 @@ def width_of(text: str) -> int:
     return sum(1 + (unicodedata.east_asian_width(one) in "WF") for one in text)
 
 
+def filled(text: str, width: int) -> str:
+    """A text with spaces after it, up to so many columns"""
+    return text + " " * (width - width_of(text))
+
+
 def mark(state: str) -> str:
     """The sign of a state, in ASCII where the output is not Unicode."""
     fancy, plain = MARKS[state]
-    return fancy if _printable(fancy) == fancy else plain
+    return fancy if printable(fancy) == fancy else plain
 
 
 def shown(path: Path) -> str:
@@ -66,7 +76,7 @@ def shown(path: Path) -> str:
 def markdown(text: str) -> None:
     """A lesson's text: laid out in a terminal, as it is elsewhere."""
     if not sys.stdout.isatty():
-        print(_printable(text))
+        print(printable(text))
         return
     from rich.markdown import Markdown
 
@@ -80,7 +90,7 @@ def _console() -> Any:
     return Console()
 
 
-def _printable(text: str) -> str:
+def printable(text: str, to: TextIO | None = None) -> str:
     """The text with what the output's encoding lacks replaced, never an encoding error."""
-    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    encoding = getattr(to or sys.stdout, "encoding", None) or "utf-8"
     return text.encode(encoding, errors="replace").decode(encoding)

@@ -7,12 +7,14 @@ import io
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 from minigen.course.files import write_text
+from minigen.course.language import spoken, term
+from minigen.course.manifest import Lesson
 from minigen.course.results import Record
 
 FORMATS = ("gradescope", "junit", "csv", "jsonl")
@@ -104,7 +106,9 @@ def table(records: Sequence[Record]) -> str:
     return text.getvalue()
 
 
-def summary(records: Sequence[Record], most: int = 10) -> list[str]:
+def summary(
+    records: Sequence[Record], most: int = 10, lessons: Mapping[str, Lesson] | None = None
+) -> list[str]:
     """Lines for people: the counts, and the exercises that fewest of those who began them finished."""
     begun: dict[tuple[str, str], list[Record]] = defaultdict(list)
     for record in records:
@@ -112,15 +116,17 @@ def summary(records: Sequence[Record], most: int = 10) -> list[str]:
             if hole["state"] in ("done", "failing") and record["status"] not in ("refused", "error"):
                 begun[record["lesson"], hole["hole"]].append(hole)
     counts = Counter(record["status"] for record in records)
-    lines = [", ".join(f"{number} {status}" for status, number in counts.most_common())]
+    lines = [", ".join(term("status", f"{number} {status}") for status, number in counts.most_common())]
     hard = [(sum(hole["score"] for hole in holes) / len(holes), key, holes) for key, holes in begun.items()]
     hard = sorted((one for one in hard if one[0] < 1), key=lambda one: one[:2])[:most]
     if hard:
-        lines.append("hardest, of those who began it:")
+        lines.append(spoken("hardest, of those who began it:"))
     for share, (lesson, hole), holes in hard:
+        done = spoken(f"{share:4.0%} of {len(holes)} done")
         failed = Counter(one["message"].partition("\n")[0] for one in holes if one["message"])
-        says = f"; most often: {failed.most_common(1)[0][0][:100]}" if failed else ""
-        lines.append(f"  {lesson[:3]}:{hole}  {share:4.0%} of {len(holes)} done{says}")
+        often = spoken(failed.most_common(1)[0][0], (lessons or {}).get(lesson)) if failed else ""
+        says = f"; {spoken('most often:')} {often[:100]}" if failed else ""
+        lines.append(f"  {lesson[:3]}:{hole}  {done}{says}")
     return lines
 
 

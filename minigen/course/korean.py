@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -16,18 +17,16 @@ from typing import Any
 
 from minigen.course.files import write_text
 from minigen.course.korean_templates import fields, templates
-from minigen.course.manifest import Course, Lesson, course, read_source
+from minigen.course.manifest import Course, Lesson, any_home, course, read_source
 from minigen.course.mistakes import load_bank
 from minigen.errors import CourseError, MinigenError
 
 PACKAGE = Path(__file__).resolve().parents[1]
 PHRASES = PACKAGE / "lang" / "ko.toml"
-# The files that speak to a learner through the command line.
-SPEAKERS = ["cli/__init__.py", "cli/course.py", "cli/arguments.py", "cli/doctor.py", "cli/init.py"]
-SPEAKERS += [f"course/{name}.py" for name in ("report", "standing", "verdict", "child", "process", "runner")]
-SPEAKERS += [f"course/{name}.py" for name in ("compose", "manifest", "waiting", "keep", "language", "init")]
-SPEAKERS += ["cli/gradcheck.py", "cli/gradcheck_child.py", "checker/report.py", "checker/causes.py"]
-SPEAKERS += [f"checker/{name}.py" for name in ("diagnosis", "culprit", "conduct", "files", "subjects")]
+# Tools for those who write lessons speak English only: `python -m minigen.course.stubs` and its like.
+AUTHORS = {"course/korean.py", "course/korean_templates.py", "course/law.py", "course/stubs.py"}
+AUTHORS |= {"data/make_subset.py"}
+COMPARED = ("e16_claims", "claims_lab", "claims_report", "claims_tables")  # what `minigen compare` says
 
 SYLLABUS = """# 단원
 
@@ -63,9 +62,21 @@ def english(lesson: Lesson) -> dict[str, Any]:
     }
 
 
+def speakers() -> list[Path]:
+    """The files whose sentences a command may print: all of minigen but its authors' tools, models, the comparison"""
+    package = [path for path in sorted(PACKAGE.rglob("*.py")) if "_course" not in path.parts]
+    spoken = [path for path in package if path.relative_to(PACKAGE).as_posix() not in AUTHORS]
+    solutions = sorted((any_home() / "solutions").glob("*.py"))
+    return spoken + [
+        path
+        for path in solutions
+        if path.stem in COMPARED or re.search(r"^PRESETS\b", read_source(path), re.M)
+    ]
+
+
 def phrases() -> dict[str, Any]:
     """The same for the command line."""
-    found = [template for name in SPEAKERS for template in templates(PACKAGE / name)]
+    found = [template for path in speakers() for template in templates(path)]
     return {"phrases": dict.fromkeys(found, "") | {template: template for template in found}}
 
 

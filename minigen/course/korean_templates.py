@@ -24,7 +24,19 @@ SENTENCE = re.compile(
 OPERATOR = re.compile(r"[*/+@=-] |\belse\b|\(1 -")
 LETTERS = 6
 # What these are called with is read by Python, not by people.
-SILENT = {"exec", "compile", "eval", "split", "startswith", "endswith", "match", "search", "sub", "einsum"}
+SILENT = {
+    "exec",
+    "compile",
+    "eval",
+    "split",
+    "_words",
+    "startswith",
+    "endswith",
+    "match",
+    "search",
+    "sub",
+    "einsum",
+}
 SILENT |= {
     "raises",
     "warns",
@@ -35,15 +47,18 @@ SILENT |= {
     "skipif",
     "literal_eval",
 }
-SILENT_WORDS = {"match", "dtype", "ids", "metavar", "prog", "encoding", "action"}
+SILENT_WORDS = {"match", "dtype", "ids", "metavar", "prog", "encoding", "action", "textcoords"}
+MARKUP = re.compile(r"<\?|</?[a-z]+ |minigen (?:[a-z]+ )*[a-z0-9]*(?:\{|$)")  # XML, and a command to type
 
 
 def templates(path: Path) -> list[str]:
     """The templates of a file in the order of its text, each once."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    shown = any(isinstance(node, ast.Name) and node.id == "__doc__" for node in ast.walk(tree))
+    about = [(ast.get_docstring(tree) or "").replace("{", "{{").replace("}", "}}")] if shown else []
     lists = {name for node in ast.walk(tree) if (name := _taken_apart(node))}
     body = [node for node in tree.body if not lists.intersection(map(ast.unparse, _targets(node)))]
-    return list(dict.fromkeys(text for node in body for text in _walk(node)))
+    return list(dict.fromkeys([*about, *(text for node in body for text in _walk(node))]))
 
 
 def fields(template: str) -> list[str]:
@@ -156,6 +171,8 @@ def _filled(nodes: list[ast.expr]) -> Iterator[ast.AST]:
 
 def _is_prose(template: str) -> bool:
     """Two words or more: what stands between placeholders, not a name, a format or an option."""
+    if MARKUP.match(template):
+        return False
     literal = "".join(text + " " for text, _, _, _ in string.Formatter().parse(template))
     if not fields(template) and _is_code(literal):
         return False
@@ -164,7 +181,9 @@ def _is_prose(template: str) -> bool:
 
 
 def _is_code(text: str) -> bool:
-    """Whether a string is a formula or a program, which both languages write alike."""
+    """Whether a string is a formula or a program, which both languages write alike; or a file, which begins with #."""
+    if text.startswith("#") and "\n" in text:
+        return True
     if "\n" in text.strip() and " = " in text:
         with contextlib.suppress(SyntaxError):
             return bool(ast.parse(text.strip()))

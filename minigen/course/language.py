@@ -66,6 +66,11 @@ def spoken(text: str, lesson: Lesson | None = None) -> str:
     return text if chosen() == "en" else _phrases(_table(lesson))(text)
 
 
+def term(kind: str, word: str) -> str:
+    """A word or two in the chosen language. In the table it is `kind: word`, since by itself it may mean anything."""
+    return word if chosen() == "en" else spoken(f"{kind}: {word}").removeprefix(f"{kind}: ")
+
+
 def title_of(lesson: Lesson) -> str:
     """The lesson's title."""
     return _read(_table(lesson)).get("title") or lesson.title if chosen() != "en" else lesson.title

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from minigen.course.console import tell
 from minigen.course.files import write_text
 from minigen.course.verdict import Verdict
 from minigen.errors import CourseError
@@ -30,15 +31,15 @@ class Progress:
         except FileNotFoundError:
             return cls(path)
         except OSError as error:
-            print(f"minigen: {path} cannot be read ({error.strerror}): going on without it", file=sys.stderr)
+            tell(f"minigen: {path} cannot be read ({error.strerror}): going on without it", to=sys.stderr)
             return cls(path)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             aside = _free(path.with_name("progress.damaged"))
             try:
                 path.replace(aside)
-                print(f"minigen: {path} was damaged; set aside as {aside.name}, begun anew", file=sys.stderr)
+                tell(f"minigen: {path} was damaged; set aside as {aside.name}, begun anew", to=sys.stderr)
             except OSError:
-                print(f"minigen: {path} is damaged: going on without it", file=sys.stderr)
+                tell(f"minigen: {path} is damaged: going on without it", to=sys.stderr)
             return cls(path)
 
     def save(self) -> None:
@@ -47,7 +48,7 @@ class Progress:
         try:
             write_text(self.path, text)
         except CourseError as error:
-            print(f"minigen: progress is not kept: {error}", file=sys.stderr)
+            tell(f"minigen: progress is not kept: {error}", to=sys.stderr)
 
     def hole(self, lesson: str, hole: str) -> dict[str, Any]:
         """The record of one hole, to read and to change."""
