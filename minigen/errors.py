@@ -29,6 +29,10 @@ class BackendError(MinigenError, RuntimeError):
     exit_code = 5
 
 
+class RankError(MinigenError, RuntimeError):
+    """Processes that are to train one model together, and cannot."""
+
+
 class DataError(MinigenError, ValueError):
     """A data file or data set that is missing, damaged or not what its name says."""
 

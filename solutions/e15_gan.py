@@ -253,6 +253,11 @@ class GAN(Module):
         if len(config.shape) == 3:
             self.album = gan_pictures.Album(self.noise(10, rng), config.shape)
 
+    @property
+    def parts(self) -> int:
+        """Into how many parts `updates` cuts a batch: ranks that train together share out each of them"""
+        return self.config.critic_steps
+
     def prepare(self, images: Any, rng: np.random.Generator) -> Any:
         """(N, H, W) -> (N, C, H, W): with three colours each of them a digit of its own, stacked"""
         if self.config.shape[0] == 1:

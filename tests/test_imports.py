@@ -25,6 +25,7 @@ FLOORS = [
     {"ops", "workers"},
     {"operators"},
     {"tensor"},
+    {"ranks"},
     {"nn", "distributions", "gradcheck", "checker"},
     {"optim", "data", "checkpoint", "plot"},
     {"training"},

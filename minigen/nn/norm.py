@@ -1,6 +1,6 @@
 """Normalisation layers."""
 
-from minigen import ops
+from minigen import ops, ranks
 from minigen.autograd import Node
 from minigen.backend import Array, describe, xp
 from minigen.errors import ShapeError
@@ -8,6 +8,7 @@ from minigen.nn.init import zeros
 from minigen.nn.module import Module
 from minigen.nn.settings import sizes
 from minigen.ops import norm
+from minigen.ranks import norm as over_ranks
 from minigen.tensor import Tensor
 
 
@@ -35,9 +36,18 @@ class BatchNorm(Module):
             )
         if not self.training:
             return self._by_running_statistics(x)
+        share = ranks.current()
+        if share is not None:
+            return self._over_ranks(x, data, share)
         stats = norm.moments(data)
         self._follow(stats[0], stats[1], data.size // data.shape[1])
         return norm.batch_norm(x, self.gamma, self.beta, eps=self.eps, stats=stats)
+
+    def _over_ranks(self, x, data: Array, share: ranks.Share):
+        """By the mean and variance of the whole batch, of which this process has a share."""
+        stats = over_ranks.moments(data, share)
+        self._follow(stats[1], stats[2], stats[0])
+        return over_ranks.batch_norm(x, self.gamma, self.beta, eps=self.eps, team=share.team, stats=stats)
 
     def _follow(self, mean: Array, var: Array, n: int) -> None:
         m = self.momentum

@@ -23,14 +23,17 @@ from minigen.errors import CheckpointError, DivergenceError, GraphError
 from minigen.optim import Optimizer
 from minigen.optim.clip import clip_grad_norm
 from minigen.patience import Patience, patience
+from minigen.ranks import Communicator
+from minigen.tensor import Tensor
 from minigen.training import folder as run_folder
 from minigen.training.evaluation import evaluate, prepared
 from minigen.training.folder import CHECKPOINT
 from minigen.training.interrupt import Interrupted
 from minigen.training.progress import Silent
 from minigen.training.state import identity, restore, state
-from minigen.training.step import gradients, pairs
+from minigen.training.step import pairs
 from minigen.training.streams import streams
+from minigen.training.together import Step, Together
 
 Schedule = Callable[[int], float]  # step -> factor of the learning rate
 
@@ -65,6 +68,7 @@ def train(
     progress: Silent | None = None,
     about: dict[str, Any] | None = None,
     opened: Callable[[int, int], None] | None = None,
+    ranks: Communicator | None = None,
 ) -> Result:
     """Trains `model` on `dataset.train`, measures it on `dataset.test` after every epoch.
 
@@ -76,23 +80,33 @@ def train(
     `resume` goes on from that checkpoint (other `epochs` stretch the schedule, fewer than were begun are refused);
     without it the folder must be new. `opened(steps done, steps in all)` is called once nothing stands in the way.
 
+    `ranks`: train on the images of one process, shared out among several (together.py); of what is said here, rank 0
+    alone measures, writes, and says how far it is.
+
     Raises DivergenceError in the very step whose loss or gradient is not finite (the last checkpoint stays), and
     Interrupted on Ctrl-C, once the step is saved.
     """
-    run = Run(model, dataset, epochs, batch_size, seed, Path(run_dir) if run_dir is not None else None)
+    together = Together(ranks or Communicator(), model)
+    run = Run(
+        model, dataset, epochs, batch_size, seed, Path(run_dir) if run_dir is not None else None, together
+    )
     run.clip_norm = clip_norm if clip_norm is not None else getattr(model, "clip_norm", None)
     run.schedule = schedule or (model.schedule(run.total) if hasattr(model, "schedule") else lambda step: 1.0)
     run.save_seconds, run.save_steps = save_seconds, save_steps
     run.progress = progress or Silent()
-    if run.folder:
+    together.agree(run)
+    if run_dir is not None:
         run.open(resume, about or {})
     before = run.step
+    if not together.leads:
+        opened, run.progress = None, Silent()
     if opened:
         opened(run.step, run.total)
     with (
-        blas.one_thread(),
-        patience() as stop,
-    ):  # decision 7: a crowded core must not stall every product
+        blas.one_thread(),  # decision 7: a crowded core must not stall every product
+        patience(*together.signals) as stop,
+        together.as_one(run),
+    ):
         run.progress.begin(epochs, run.total, run.step)
         try:
             run.go(stop)
@@ -111,9 +125,17 @@ class Run:
     progress: Silent
 
     def __init__(
-        self, model: Any, dataset: Dataset, epochs: int, batch_size: int, seed: int, folder: Path | None
+        self,
+        model: Any,
+        dataset: Dataset,
+        epochs: int,
+        batch_size: int,
+        seed: int,
+        folder: Path | None,
+        together: Together,
     ):
-        self.model, self.dataset, self.epochs, self.seed, self.folder = model, dataset, epochs, seed, folder
+        self.model, self.dataset, self.epochs, self.seed = model, dataset, epochs, seed
+        self.together, self.folder = together, folder if together.leads else None
         self.optimizers: dict[str, Optimizer] = model.optimizers()
         self.stepped = {id(attrgetter(name)(model) if name else model): name for name in self.optimizers}
         self.rates = {name: optimizer.lr for name, optimizer in self.optimizers.items()}
@@ -137,13 +159,13 @@ class Run:
                 now = time.monotonic()
                 self.seconds, begun = self.seconds + now - begun, now
                 if self.batches.position:  # the end of an epoch saves anyway, with its metrics
-                    if stop.asked:
-                        self.save()
+                    stopping, due = self.together.any(stop.asked, self.together.leads and self.is_due())
+                    if stopping or due:
+                        self.together.first(self.save)
+                    if stopping:
                         raise Interrupted(self.folder, self.step)
-                    if self.is_due():
-                        self.save()
             self.close_epoch(begun)
-            if stop.asked and len(self.history) < self.epochs:
+            if self.together.any(stop.asked)[0] and len(self.history) < self.epochs:
                 raise Interrupted(self.folder, self.step)
 
     def one(self, index: np.ndarray) -> None:
@@ -152,26 +174,15 @@ class Run:
         batch = prepared(self.model, images, self.noise)
         factor = self.schedule(self.step)
         losses = {}
-        for module, loss in pairs(self.model.updates(batch, self.noise)):
-            name = self.stepped.get(id(module))
-            if name is None:
-                known = ", ".join(repr(n or "the model itself") for n in self.optimizers)
-                raise GraphError(
-                    f"updates() yielded a {type(module).__name__} that has no optimizer; optimizers() names {known}"
-                )
-            value = float(loss.item())
-            if not math.isfinite(value):
-                raise self.diverged(self.step + 1, f"the loss became {value}")
-            optimizer = self.optimizers[name]
-            grads = gradients(self.model, name, loss, optimizer)
-            if self.clip_norm is not None:
-                clip_grad_norm(grads, self.clip_norm)
-            optimizer.lr = self.rates[name] * factor
-            try:
-                optimizer.step(grads)
-            except DivergenceError as error:
-                raise self.diverged(self.step + 1, str(error).split(":")[0]) from None
-            losses[f"{name}_loss" if name else "loss"] = value
+        with self.together.share(batch) as (mine, step):
+            for module, loss in pairs(self.model.updates(mine, self.noise)):
+                name = self.stepped.get(id(module))
+                if name is None:
+                    known = ", ".join(repr(n or "the model itself") for n in self.optimizers)
+                    raise GraphError(
+                        f"updates() yielded a {type(module).__name__} that has no optimizer; optimizers() names {known}"
+                    )
+                losses[f"{name}_loss" if name else "loss"] = self.update(name, loss, step, factor)
         if not losses:
             raise GraphError("updates() yielded nothing; expected a pair (module, loss) for each batch")
         self.step += 1
@@ -180,11 +191,30 @@ class Run:
             self.sums[name] = self.sums.get(name, 0.0) + value * len(index)
         self.progress.step(min(self.epochs, len(self.history) + 1), losses)
 
+    def update(self, name: str, loss: Tensor, step: Step, factor: float) -> float:
+        """Step one optimizer by one loss -> its value."""
+        value = step.value(loss, self)
+        if not math.isfinite(value):
+            raise self.diverged(self.step + 1, f"the loss became {value}")
+        optimizer = self.optimizers[name]
+        grads = step.gradients(name, loss, optimizer)
+        if self.clip_norm is not None:
+            clip_grad_norm(grads, self.clip_norm)
+        optimizer.lr = self.rates[name] * factor
+        try:
+            optimizer.step(grads)
+        except DivergenceError as error:
+            raise self.diverged(self.step + 1, str(error).split(":")[0]) from None
+        return value
+
+    def measure(self) -> dict[str, float]:
+        """Held-out figures, by the same numbers for every epoch: what changes from one to the next is the model."""
+        return evaluate(self.model, self.test, np.random.default_rng(self.evaluation))
+
     def close_epoch(self, begun: float) -> None:
         """Measure, write a line of metrics, save."""
         trained = {f"train_{name}": value / self.seen for name, value in self.sums.items()}
-        # The same numbers for every epoch: what changes from one to the next is the model.
-        found = evaluate(self.model, self.test, np.random.default_rng(self.evaluation))
+        found = self.together.measured(self, self.measure)
         tested = {f"test_{name}": value for name, value in found.items()}
         self.seconds += time.monotonic() - begun
         epoch = len(self.history) + 1
@@ -193,9 +223,7 @@ class Run:
         )
         self.history.append(row)
         self.sums, self.seen = {}, 0
-        self.save()
-        if self.folder:
-            run_folder.append_metrics(self.folder, row)
+        self.together.first(lambda: self.record(row))
         self.progress.epoch(row)
 
     def diverged(self, step: int, what: str) -> DivergenceError:
@@ -209,11 +237,16 @@ class Run:
 
     def open(self, resume: bool, about: dict[str, Any]) -> None:
         """Take up the run in the folder, or begin one there."""
+        self.together.take_up(self, lambda: self.begin(resume, about))
+
+    def begin(self, resume: bool, about: dict[str, Any]) -> bool:
+        """Whether there was a run to be taken up"""
         assert self.folder is not None
         path = self.folder / CHECKPOINT
         if path.exists() and not resume:
             raise CheckpointError(f"{self.folder}: holds a run already; resume it, or choose another folder")
-        if path.exists():
+        taken_up = path.exists()
+        if taken_up:
             restore(self, path)
             begun = len(self.history) + (self.batches.position > 0)
             if self.epochs < begun:
@@ -224,11 +257,25 @@ class Run:
         elif resume and not self.folder.is_dir():
             raise CheckpointError(f"{self.folder}: no such run, nothing to resume; check the path")
         run_folder.write_config(
-            self.folder, {**identity(self), "epochs": self.epochs, "backend": active().name, **about}
+            self.folder,
+            {
+                **identity(self),
+                "epochs": self.epochs,
+                "backend": active().name,
+                **self.together.about,
+                **about,
+            },
         )
         run_folder.write_metrics(self.folder, self.history)
-        if not path.exists():
+        if not taken_up:
             self.save()
+        return taken_up
+
+    def record(self, row: dict[str, Any]) -> None:
+        """Keep the state at the end of an epoch, and its row of metrics"""
+        self.save()
+        if self.folder:
+            run_folder.append_metrics(self.folder, row)
 
     def is_due(self) -> bool:
         if self.save_steps and self.step % self.save_steps == 0:

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from minigen.autograd import grad
+from minigen.backend import xp
 from minigen.errors import GraphError
 from minigen.optim import Optimizer
 from minigen.tensor import Tensor
@@ -22,10 +23,16 @@ class Untrained(GraphError):
         )
 
 
-def gradients(model: Any, name: str, loss: Tensor, optimizer: Optimizer) -> list[Any]:
-    """loss () -> one raw array for each trainable parameter of the optimizer; Untrained where there is none"""
+def gradients(
+    model: Any, name: str, loss: Tensor, optimizer: Optimizer, weight: float | None = None
+) -> list[Any]:
+    """loss () -> one raw array for each trainable parameter of the optimizer; Untrained where there is none
+
+    weight: what the loss counts for in a sum of losses; without it, 1
+    """
     wanted = [p for p in optimizer.params if p.requires_grad]
-    found = grad(loss, wanted, allow_unused=True) if loss.requires_grad else [None] * len(wanted)
+    seed = None if weight is None else xp.full(loss.shape, weight, loss.dtype)
+    found = grad(loss, wanted, seed, allow_unused=True) if loss.requires_grad else [None] * len(wanted)
     if any(g is None for g in found):
         called = {id(p): name for name, p in model.named_parameters()}
         unused = [p for p, g in zip(wanted, found, strict=True) if g is None]

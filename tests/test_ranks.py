@@ -1,0 +1,209 @@
+"""Several ranks train what one process trains, to rounding; and end together, with one line, when they cannot.
+
+The runs of many processes are made by tests/ranks_models.py under mpiexec, and skip where there is none.
+"""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import ranks_models as models
+from mpi import ROOT, mpi, under_mpi
+
+from minigen import checkpoint, ranks
+from minigen.errors import RankError
+from minigen.ranks.rows import OTHERS, SIZE, Rows, drawing_rows
+
+
+def made(n, what, folder):
+    """What tests/ranks_models.py finds on n ranks"""
+    file = folder / "found.json"
+    done = mpi(n, "-m", "tests.ranks_models", what, file)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.stdout == f"rank 0 of {n}\n", "rank 0 alone prints"
+    return json.loads(file.read_text())
+
+
+def same(found, expected, bound=1e-12):
+    assert len(expected["losses"]) == 20
+    for part in ("losses", "figures"):
+        np.testing.assert_allclose(found[part], expected[part], rtol=bound, atol=0, err_msg=part)
+    for name, value in expected["state"].items():
+        np.testing.assert_allclose(found["state"][name], value, rtol=bound, atol=bound, err_msg=name)
+
+
+# The same numbers
+
+
+@pytest.fixture(scope="module")
+def one_process():
+    return {name: models.run(ranks.Communicator(), name) for name in models.MODELS}
+
+
+@under_mpi
+@pytest.mark.parametrize("n", [2, 3])
+def test_ranks_train_what_one_process_trains(n, one_process, tmp_path):
+    """Batches of 10 and a last one of 9: unequal shares on 3 ranks, and on 2 in the last step"""
+    found = made(n, "curves", tmp_path)
+    assert len(found) == (len(models.MODELS) if n == 2 else 5)
+    for name, curve in found.items():
+        same(curve, one_process[name])
+
+
+@under_mpi
+def test_a_stop_on_one_rank_stops_all_and_resumes_to_the_same_bits(tmp_path):
+    found = made(2, "resume", tmp_path)
+    assert found["told"] == f"interrupted after step 7, saved in {tmp_path / 'run'}"
+    assert found["again"]["figures"] == found["whole"]["figures"]
+    assert found["again"]["state"] == found["whole"]["state"]
+    assert found["again"]["losses"] == found["whole"]["losses"][7:]
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert config["ranks"] == 2
+    whole = models.run(ranks.Communicator(), "GAN", run_dir=tmp_path / "run", resume=True)
+    np.testing.assert_allclose(
+        whole["figures"], found["again"]["figures"], err_msg="one process takes it up, too"
+    )
+
+
+# What they refuse, together
+
+
+@under_mpi
+def test_what_ranks_refuse_is_one_line_on_all_of_them(tmp_path):
+    found = made(2, "refusals", tmp_path)
+    assert found["settings"].startswith(
+        "the ranks disagree about batch size: 10 on rank 0, 12 on rank 1; start all"
+    )
+    assert found["data"].startswith("the ranks disagree about the training images (by checksum): ")
+    assert found["small"].startswith(
+        "a batch has 1 image for 2 ranks: each needs one; choose another --batch-size"
+    )
+    assert found["uneven"].startswith("step 1: the ranks drew different amounts of random numbers; expected")
+    assert found["shuffling"].startswith(
+        "rng.permutation with no shape that says which image is whose cannot be"
+    )
+    assert found["first"].startswith("no such checkpoint.npz: no such file")
+    assert "diverged at step" in found["diverged"]
+    assert [line for line in found.values() if "\n" in line] == []
+
+
+@under_mpi
+@pytest.mark.parametrize("what", ["killed", "raised"])
+def test_a_rank_that_ends_ends_the_others(what, tmp_path):
+    done = mpi(2, "-m", "tests.ranks_models", what, tmp_path / "found.json")
+    assert done.returncode != 0
+    ours = [line for line in done.stderr.splitlines() if line.startswith("minigen")]
+    if what == "raised":
+        assert len(ours) == 1
+        assert ours[0].startswith(
+            "minigen: rank 1 of 2: IndexError: list index out of range (ranks_models.py:"
+        )
+    assert "Traceback" not in done.stderr
+    _, meta = checkpoint.load(tmp_path / "run" / "checkpoint.npz")
+    assert meta["step"] == 4
+    assert {path.name for path in (tmp_path / "run").iterdir()} >= {"config.json", "metrics.jsonl"}
+    assert not (tmp_path / "found.json").exists()
+
+
+# Shares and draws, without any other process
+
+
+class Many(ranks.Communicator):
+    def __init__(self, rank, size):
+        self.rank, self.size = rank, size
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize(("whole", "parts"), [(5, 1), (13, 1), (64, 1), (31, 3), (17, 3), (192, 3)])
+def test_shares_are_the_batch_part_by_part(size, whole, parts):
+    shares = [ranks.cut(Many(rank, size), whole, parts) for rank in range(size)]
+    assert sorted(np.concatenate([s.rows for s in shares])) == list(range(whole))
+    each = whole // parts
+    for share in shares:
+        n = len(share.rows) // parts
+        assert n == len(share.part_rows) > 0, "a model cuts its share into parts of this size"
+        for i in range(parts):
+            np.testing.assert_array_equal(share.rows[i * n : (i + 1) * n], i * each + share.part_rows)
+    for pair in range(parts + 1):
+        assert sum(share.weight(pair) for share in shares) == pytest.approx(1, abs=1e-15)
+    largest, smallest = (f(len(s.part_rows) for s in shares) for f in (max, min))
+    assert largest - smallest <= 1
+
+
+def test_a_batch_smaller_than_the_ranks_is_refused():
+    with pytest.raises(RankError, match=r"^a batch has 2 images for 3 ranks: each needs one; choose another"):
+        ranks.cut(Many(0, 3), 2)
+    with pytest.raises(RankError, match=r"^one of the 3 parts of a batch of 5 has 1 image for 2 ranks"):
+        ranks.cut(Many(1, 2), 5, parts=3)
+
+
+@pytest.mark.parametrize(
+    ("name", "args", "kwargs"),
+    [
+        ("random", ((5, 2),), {}), ("random", (5,), {"dtype": np.float32}),
+        ("standard_normal", ((5, 2), np.float32), {}),
+        ("normal", (1.0, 2.0, (5,)), {}), ("normal", (), {"loc": 1.0, "size": (5, 3)}), ("integers", (9,), {"size": 5}),
+        ("uniform", (0, 2, 5), {}), ("choice", ([2, 3, 5], (5, 2)), {}), ("gamma", (2.0,), {"size": (5,)}),
+        ("random", ((1, 4),), {}), ("random", (), {}), ("integers", (7,), {}), ("normal", (1.0, 2.0), {"size": ()}),
+    ],
+)  # fmt: skip
+def test_a_draw_is_the_rows_of_one_process_draw(name, args, kwargs):
+    """13 images, of which rank 1 of 2 has 5 of 11 in parts of 1: a draw for a part, one for the share, a number."""
+    share = ranks.cut(Many(0, 2), 11)
+    assert (len(share.rows), share.places(5)[0]) == (5, 11)
+    rng, alone = Rows(np.random.PCG64(4)), np.random.default_rng(4)
+
+    def widened(value):
+        if isinstance(value, tuple):
+            return tuple(map(widened, value))
+        return 11 if isinstance(value, int) and value == 5 else value
+
+    if name == "random" and args == ((1, 4),):
+        share = ranks.cut(Many(0, 2), 9, parts=3)  # parts of 3 images, of which one is ours
+        expected, rows = alone.random((3, 4)), share.part_rows
+    else:
+        expected = getattr(alone, name)(*map(widened, args), **{k: widened(v) for k, v in kwargs.items()})
+        rows = share.rows
+    with ranks.sharing(share):
+        found = getattr(rng, name)(*args, **kwargs)
+    np.testing.assert_array_equal(found, expected if np.ndim(expected) == 0 else expected[rows])
+    assert rng.random() == alone.random(), "and the streams stand at the same place"
+
+
+def test_draws_that_no_share_has_are_refused():
+    rng, share = Rows(np.random.PCG64(4)), ranks.cut(Many(0, 2), 10)
+    draws = [
+        lambda: rng.random((7, 2)),
+        lambda: rng.normal(np.zeros(5), 1.0),
+        lambda: rng.random(out=np.zeros(5)),
+    ]
+    draws += [lambda: rng.permutation(5), lambda: rng.shuffle([1, 2]), lambda: rng.spawn(2)]
+    for draw in draws:
+        with (
+            ranks.sharing(share),
+            pytest.raises(RankError, match=r"cannot be shared by 2 ranks: expected the first"),
+        ):
+            draw()
+    for draw in [draws[0], *draws[2:]]:
+        draw()  # a batch that is whole
+
+
+def test_every_draw_that_numpy_has_is_known():
+    public = {name for name in dir(np.random.Generator) if not name.startswith("_")}
+    assert public - {"bit_generator"} <= SIZE.keys() | {*OTHERS}
+
+
+def test_a_models_own_generators_are_put_back():
+    model = models.build("critic")
+    own = [rng for _, rng in model.named_generators()]
+    with drawing_rows(model):
+        assert [type(rng) for _, rng in model.named_generators()] == [Rows]
+    assert [rng for _, rng in model.named_generators()] == own
+
+
+def test_no_word_of_mpi_unless_it_is_asked_for():
+    code = "import sys, minigen.training, minigen.ranks; print([m for m in sys.modules if 'mpi4py' in m])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
