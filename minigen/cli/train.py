@@ -28,6 +28,7 @@ from minigen.errors import CourseError
 
 if TYPE_CHECKING:
     from minigen.cli.mine import Troupe
+    from minigen.ranks import Communicator
 
 
 def add(parsers: Any) -> None:
@@ -48,6 +49,9 @@ def add(parsers: Any) -> None:
     train.add_argument("--resume", action="store_true", help="go on with the run in --out, or the latest one")
     train.add_argument("--mine", action="store_true", help="put your exercises into the engine first")
     train.add_argument("--verbose", action="store_true", help="with --mine: name every exercise")
+    train.add_argument(
+        "--ranks", metavar="HOW", help="mpi or nccl: one of the processes that mpiexec started"
+    )
     train.add_argument("--json", action="store_true", help="the result as JSON")
     train.set_defaults(run=run_train)
     sample = parsers.add_parser("sample", help="draw from a trained model")
@@ -61,19 +65,25 @@ def add(parsers: Any) -> None:
 
 def run_train(args: argparse.Namespace) -> int:
     """0 trained; 1 diverged, a file is damaged or the learner's code fails; 130 stopped by Ctrl-C, and saved."""
-    from minigen import training
+    from minigen import ranks, training
     from minigen.backend import use
     from minigen.cli.mine import troupe
 
-    module = load_module(args.model)
-    if args.presets:
-        say("\n".join(presets(args.model, module)))
-        return 0
-    use(args.backend)
+    team = ranks.Communicator()
     try:
-        return _train(args, module, troupe(args.mine))
+        with ranks.opened(args.ranks) as team:
+            ranks.agree(team, _typed(args))
+            module = load_module(args.model)
+            if args.presets:
+                say("\n".join(presets(args.model, module)))
+                return 0
+            use(args.backend)
+            ranks.take_device(team)
+            return _train(args, module, troupe(args.mine), team)
     except training.Interrupted as stop:
         again = f"minigen train {args.model} --resume --out {stop.folder}" + " --mine" * args.mine
+        if args.ranks:
+            again = f"mpiexec -n {team.size} {again} --ranks {args.ranks}"
         tell(f"minigen: {stop}; go on with `{again}`", to=sys.stderr)
         return 130
 
@@ -107,21 +117,21 @@ def _drawn(model: Any, n: int, rng: Any) -> Any:
 # Training
 
 
-def _train(args: argparse.Namespace, module: ModuleType, troupe: Troupe) -> int:
-    from minigen import data, training
-    from minigen.training.folder import fresh, latest
+def _train(args: argparse.Namespace, module: ModuleType, troupe: Troupe, team: Communicator) -> int:
+    from minigen import data, ranks, training
+    from minigen.training.folder import fresh
 
     begun = time.monotonic()
     home = args.out or RUNS / args.model
-    folder = (home if args.out else latest(home)) if args.resume else None
-    saved = settings(args, module, folder)
+    found, saved = ranks.once(team, lambda: _asked(args, module, home))
+    folder = Path(found) if found else None
     dataset = data.load(saved["data"], folder=args.data_dir)
     with troupe.blaming():
-        _rehearse(args, module, troupe, saved, dataset, folder)
+        _rehearse(args, module, troupe, saved, dataset, folder, aloud=team.rank == 0)
     with troupe.on_stage():
         model = build(module, saved, None if args.mine else folder)
         if folder is None:
-            folder = fresh(home)
+            folder = Path(ranks.once(team, lambda: str(fresh(home))))
 
         def opened(done: int, steps: int) -> None:
             if args.json or done == steps:
@@ -145,10 +155,26 @@ def _train(args: argparse.Namespace, module: ModuleType, troupe: Troupe) -> int:
                 "mine": [one.hole for one in troupe.at_work],
             },
             opened=opened,
+            ranks=team,
         )
-        with troupe.judged():
-            _report(args, module, model, dataset, result, begun)
+        if team.rank == 0:
+            with troupe.judged():
+                _report(args, module, model, dataset, result, begun)
     return 0
+
+
+def _asked(args: argparse.Namespace, module: ModuleType, home: Path) -> tuple[str | None, dict[str, Any]]:
+    """The folder of the run to resume, if one is; and what to train. Reads the run's files."""
+    from minigen.training.folder import latest
+
+    folder = (home if args.out else latest(home)) if args.resume else None
+    return (str(folder) if folder else None), settings(args, module, folder)
+
+
+def _typed(args: argparse.Namespace) -> dict[str, Any]:
+    """The command, as ranks must agree about it; where files are may differ from machine to machine"""
+    own = {"run", "out", "data_dir"}
+    return {f"--{key.replace('_', '-')}": value for key, value in vars(args).items() if key not in own}
 
 
 def _rehearse(
@@ -158,6 +184,7 @@ def _rehearse(
     saved: dict[str, Any],
     dataset: Any,
     folder: Any,
+    aloud: bool,
 ) -> None:
     """One batch of the run to come, through the engine's parts and through the learner's, if there are any."""
     from minigen import data, training
@@ -173,7 +200,7 @@ def _rehearse(
         model = build(module, saved, known)
         training.train(model, few, epochs=1, batch_size=size, seed=saved["seed"])
 
-    heard = speaker(args.json)
+    heard = speaker(args.json) if aloud else lambda text: None
     troupe.rehearse(module, lambda: scene(folder), lambda: scene(None), heard, verbose=args.verbose)
 
 

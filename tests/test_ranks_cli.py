@@ -1,0 +1,87 @@
+"""`minigen train --ranks`: one voice for all ranks, and one line when they cannot begin."""
+
+import subprocess
+import sys
+
+import pytest
+from mpi import MPIEXEC, ROOT, mpi, under_mpi
+
+from minigen.cli import main
+from minigen.errors import BackendError
+
+
+@under_mpi
+def test_ranks_that_were_given_different_commands_say_so_once(tmp_path):
+    train = [
+        sys.executable,
+        "-m",
+        "minigen",
+        "train",
+        "autoencoder",
+        "--ranks",
+        "mpi",
+        "--out",
+        str(tmp_path / "run"),
+    ]
+    words = [MPIEXEC, "-n", "1", *train, ":", "-n", "1", *train, "--seed", "1"]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    assert done.returncode == 2
+    ours = [line for line in done.stderr.splitlines() if line.startswith("minigen")]
+    assert len(ours) == 1
+    assert ours[0].startswith("minigen: the ranks disagree about --seed: None on rank 0, 1 on rank 1; start")
+    assert not (tmp_path / "run").exists()
+
+
+@under_mpi
+def test_the_command_line_trains_on_two_ranks(tmp_path):
+    words = [
+        "-m",
+        "minigen",
+        "train",
+        "autoencoder",
+        "--preset",
+        "tiny",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "500",
+    ]
+    done = mpi(2, *words, "--ranks", "mpi", "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("parameters) on mnist-small, recorded in") == 1
+    assert done.stdout.count("1 epoch, 12 steps:") == 1
+    assert done.stderr.count("epoch 1/1") == 1
+    assert {"checkpoint.npz", "curves.png", "reconstructions.png"} <= {
+        p.name for p in (tmp_path / "run").iterdir()
+    }
+    assert not (tmp_path / "run-2").exists()
+
+
+@under_mpi
+def test_one_process_alone_is_told_how_to_start_several():
+    done = subprocess.run(
+        [sys.executable, "-m", "minigen", "train", "vae", "--ranks", "mpi"],
+        cwd=ROOT, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.startswith(
+        "minigen: --ranks mpi: there is one process only; start several by `mpiexec -n 2"
+    )
+    assert done.stderr.count("\n") == 1
+
+
+def test_without_mpi4py(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    assert main(["train", "vae", "--ranks", "mpi"]) == BackendError.exit_code == 5
+    assert capsys.readouterr().err == (
+        "minigen: --ranks needs mpi4py, which is not installed: python -m pip install 'minigen[mpi]'\n"
+    )
+    monkeypatch.setenv("PMI_RANK", "1")
+    with pytest.raises(SystemExit) as silent:
+        main(["train", "vae", "--ranks", "mpi"])
+    assert (silent.value.code, capsys.readouterr().err) == (5, ""), "rank 0 has said it"
+
+
+def test_an_unknown_way_is_refused(capsys):
+    assert main(["train", "vae", "--ranks", "smoke"]) == 2
+    assert capsys.readouterr().err == "minigen: --ranks 'smoke': expected one of mpi, nccl\n"
