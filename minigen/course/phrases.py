@@ -30,8 +30,8 @@ class Phrases:
             if other and len(pieces) == 1:
                 self.fixed[pieces[0]] = other.format()
             elif other:
-                gapped.append((pieces, other))
-        self.gapped = sorted(gapped, key=lambda one: (-sum(map(len, one[0])), len(one[0])))
+                gapped.append((max(pieces, key=len), pieces, other))
+        self.gapped = sorted(gapped, key=lambda one: (-sum(map(len, one[1])), len(one[1])))
         self.known: dict[str, tuple[str, int] | None] = {}
         self.told: dict[str, tuple[str, int]] = {}
 
@@ -64,7 +64,8 @@ class Phrases:
         if text in self.fixed:
             return self.fixed[text], len(text)
         if text not in self.known:
-            found = [one for template in self.gapped if (one := self._fill(*template, text))]
+            likely = [(pieces, other) for longest, pieces, other in self.gapped if longest in text]
+            found = [one for pieces, other in likely if (one := self._fill(pieces, other, text))]
             self.known[text] = max(found, key=lambda one: one[1:])[:2] if found else None
         return self.known[text]
 
