@@ -1,11 +1,14 @@
-"""What CuPy 14.2 offers of NumPy's interface, read off the installed package; `strict` lets nothing else through.
+"""What the strict backend lets through of NumPy's interface: what CuPy 14 has and minigen may use, by kind of call.
 
-NumPy has, and CuPy has not (so no minigen code may say it): errstate, seterr, block, einsum_path, emath, frompyfunc,
-geomspace, histogram_bin_edges, insert, ma, matrix, matvec, memmap, nanpercentile, nanquantile, ndenumerate, nditer,
-polyder, polyint, spacing, unstack, vecdot, vecmat, object and string dtypes, datetimes, long double. Its arrays lack
-`__array_interface__`, `__index__` (no range(n) of a device number), `__contains__`, `ctypes`, `resize`, `setflags`,
-`flags.writeable`. Left out here although CuPy has it: `random` (minigen draws on the host) and file input.
+`cupy_names.json` says what CuPy has (cupy_introspection.py wrote it); test_strict_complete.py holds these lists against
+it: nothing listed that CuPy lacks, nothing that CuPy has neither listed nor in LEFT_OUT. The keywords of every function
+are read from the file.
 """
+
+import json
+from pathlib import Path
+
+STORED = json.loads(Path(__file__).with_name("cupy_names.json").read_text())
 
 
 def _names(block: str) -> list[str]:
@@ -53,8 +56,8 @@ count_nonzero cov cross cumprod cumsum cumulative_prod cumulative_sum diag diag_
 digitize dot dsplit ediff1d empty_like expand_dims extract fill_diagonal flatnonzero flip fliplr flipud full_like
 gradient histogram hsplit i0 imag inner interp isclose isin isneginf isposinf kron lexsort matmul matrix_transpose
 max mean median min moveaxis nan_to_num nanargmax nanargmin nancumprod nancumsum nanmax nanmean nanmedian nanmin
-nanprod nanstd nansum nanvar nonzero ones_like outer pad partition percentile permute_dims prod ptp put
-put_along_axis putmask quantile ravel real repeat reshape resize roll rollaxis rot90 round searchsorted sinc sort
+nanprod nanstd nansum nanvar nonzero ones_like outer pad partition percentile permute_dims prod ptp putmask
+quantile ravel real repeat reshape resize roll rollaxis rot90 round searchsorted sinc sort
 split squeeze std sum swapaxes take take_along_axis tensordot tile trace transpose trapezoid tril triu unique vander
 var vdot vsplit where zeros_like
 """)
@@ -73,8 +76,8 @@ cholesky cond det eig eigh eigvals eigvalsh inv lstsq matmul matrix_power matrix
 STRIDE_TRICKS = ["as_strided", "sliding_window_view"]
 
 METHODS = _names("""
-all any argmax argmin argpartition argsort astype choose clip compress conj copy cumprod cumsum diagonal dot fill
-flatten max mean min nonzero partition prod put ravel repeat reshape round searchsorted sort squeeze std sum swapaxes
+all any argmax argmin argpartition argsort astype clip compress conj copy cumprod cumsum diagonal dot fill
+flatten max mean min nonzero partition prod ravel repeat reshape round searchsorted sort squeeze std sum swapaxes
 take trace transpose var view
 """)
 
@@ -82,25 +85,64 @@ ATTRIBUTES = _names("""
 T dtype imag itemsize mT nbytes ndim real shape size strides
 """)
 
-# Keywords that NumPy has and CuPy has not. Every function: see EVERYWHERE.
-EVERYWHERE = {"device", "like", "subok", "where"}
-NO_KEYWORDS = {
-    **{key: {"initial"} for key in ["amax", "amin", "max", "min", "nanmax", "nanmin"]},
-    **{key: {"initial"} for key in ["sum", "prod", "nansum", "nanprod"]},
-    **{key: {"correction", "mean"} for key in ["std", "var", "nanstd", "nanvar"]},
-    **{key: {"order", "stable"} for key in ["sort", "argsort"]},
-    **{key: {"kind", "order"} for key in ["partition", "argpartition"]},
-    **{key: {"weights"} for key in ["percentile", "quantile"]},
-    "array": {"ndmax"},
-    "clip": {"max", "min"},
-    "count_nonzero": {"keepdims"},
-    "indices": {"sparse"},
-    "isin": {"kind"},
-    "lexsort": {"axis"},
-    "reshape": {"shape"},
-    "take": {"mode"},
-    "unique": {"sorted"},
+# CuPy has these too, and no minigen code may say them.
+LEFT_OUT = {
+    "minigen draws on the host, and reads and writes there": _names("""
+    fromfile frombuffer fromstring genfromtxt load loadtxt random save savetxt savez savez_compressed
+    """),
+    "made of Python functions, which a device cannot call": _names("""
+    apply_along_axis apply_over_axes fromfunction fromiter piecewise vectorize
+    """),
+    "text, settings, types and questions for people": _names("""
+    array2string array_repr array_str base_repr binary_repr byte cdouble common_type complexfloating csingle double
+    euler_gamma exceptions format_float_positional format_float_scientific from_dlpack generic get_printoptions half
+    int_ intc iscomplexobj isfortran isrealobj iterable long longlong may_share_memory min_scalar_type mintypecode
+    ndarray printoptions set_printoptions shares_memory short show_config signedinteger single testing typename typing
+    ubyte ufunc uint uintc uintp ulong ulonglong unsignedinteger ushort
+    """),
+    "objects that index or iterate": _names("""
+    broadcast c_ flatiter index_exp ix_ mgrid ndindex ogrid r_ s_
+    """),
+    "modules of their own; of linalg and lib what is listed below": ["fft", "lib", "linalg", "polynomial"],
+    "not needed, and another way to wait for the device": _names("""
+    array_equiv asarray_chkfinite asfortranarray bartlett bitwise_count bitwise_invert bitwise_left_shift
+    bitwise_right_shift blackman choose compress corrcoef delete diag_indices fix hamming hanning histogram2d
+    histogramdd intersect1d iscomplex isreal kaiser mask_indices packbits place poly poly1d polyadd polyfit polymul
+    polysub polyval put put_along_axis ravel_multi_index real_if_close require roots row_stack select setdiff1d setxor1d
+    sort_complex
+    tril_indices tril_indices_from trim_zeros triu_indices triu_indices_from union1d unique_all unique_counts
+    unique_inverse unique_values unpackbits unravel_index unwrap
+    """),
 }
+LINALG_LEFT_OUT = ["LinAlgError", "cross", "matrix_transpose", "tensorinv", "tensorsolve"]
+# Of the array: defined in strict.py one by one, or for files and raw memory.
+ARRAY_BY_HAND = ["base", "flags", "item", "tobytes", "tolist"]
+ARRAY_LEFT_OUT = [
+    "byteswap",
+    "choose",
+    "conjugate",
+    "data",
+    "device",
+    "dump",
+    "dumps",
+    "flat",
+    "put",
+    "tofile",
+]
+
+# Keywords. CuPy knows or ignores some of these; minigen says none of them to any function.
+NOWHERE = {"device", "like", "subok", "where"}
+ELEMENTWISE = {"out", "dtype", "casting"}
+VARIADIC = {"einsum": {"dtype", "optimize"}, "meshgrid": {"copy", "indexing", "sparse"}}
+
+
+def keywords(name: str) -> set[str] | None:
+    """The keywords that CuPy's function (`sum`), method (`ndarray.sum`) or `linalg.norm` takes; None: any"""
+    if name in STORED["ufuncs"]:
+        return ELEMENTWISE
+    known = VARIADIC.get(name, STORED["keywords"].get(name))
+    return None if known is None else set(known) - NOWHERE
+
 
 # Functions that must wait for the device, because the shape of their result, or its type, depends on the numbers.
 WAITING = {

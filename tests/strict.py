@@ -152,6 +152,13 @@ def _wrap(result):
     return result
 
 
+def _laid_out(result):
+    """In rows: which layout a new array has is CuPy's choice, and need not be NumPy's."""
+    if isinstance(result, Array) and result._host.base is None and not result._host.flags.c_contiguous:
+        return Array(np.ascontiguousarray(result._host))
+    return result
+
+
 def _operand(name: str, value):
     """An operand of an elementwise function: an array or a number."""
     if isinstance(value, Array):
@@ -176,7 +183,8 @@ def _other(name: str, value):
 
 
 def _keywords(name: str, kwargs: dict) -> dict:
-    lacking = (api.EVERYWHERE | api.NO_KEYWORDS.get(name, set())) & kwargs.keys()
+    known = api.keywords(name)
+    lacking = kwargs.keys() & api.NOWHERE if known is None else kwargs.keys() - known
     if lacking:
         raise Refused(f"{name}: CuPy has no keyword {', '.join(sorted(lacking))}")
     return {
@@ -198,7 +206,7 @@ def _elementwise(name: str):
 
     def call(*args, **kwargs):
         operands = [_operand(name, a) for a in args]
-        return _finish(name, function, operands, _keywords(name, kwargs))
+        return _laid_out(_finish(name, function, operands, _keywords(name, kwargs)))
 
     for method in ("at", "reduce", "accumulate", "reduceat", "outer"):
         setattr(call, method, _ufunc_method(name, method))
@@ -228,13 +236,39 @@ def _array(name: str, value) -> np.ndarray:
     return value._host
 
 
-def _of_an_array(name: str, function):
+def _of_an_array(name: str, function, place: str = ""):
+    if name in ("take", "take_along_axis"):
+        function = _wrapping(function)
+
     def call(array, *args, **kwargs):
         rest = [_other(name, a) for a in args]
-        return _finish(name, function, (_array(name, array), *rest), _keywords(name, kwargs))
+        host, kwargs = _array(name, array), _keywords(place + name, kwargs)
+        if name == "astype":
+            _refuse_undefined_cast(host, kwargs.get("dtype", rest[0] if rest else None))
+        return _finish(name, function, (host, *rest), kwargs)
 
     call.__name__ = name
     return call
+
+
+def _wrapping(function):
+    """np.take, np.take_along_axis: places outside wrap around, where NumPy's own raise"""
+
+    def call(array, indices, axis=None, **kwargs):
+        size = array.size if axis is None else array.shape[axis]
+        return function(array, np.asarray(indices) % max(1, size), axis, **kwargs)
+
+    return call
+
+
+def _refuse_undefined_cast(host: np.ndarray, dtype) -> None:
+    """Floats that the integers do not have: the result depends on the machine, and differs on a device."""
+    target = np.dtype(dtype)
+    if host.dtype.kind != "f" or target.kind not in "iu" or not host.size:
+        return
+    info, values = np.iinfo(target), np.trunc(host)
+    if not (np.isfinite(values).all() and values.min() >= info.min and values.max() < float(int(info.max) + 1)):
+        raise Refused(f"astype: {host.dtype} values that {target} does not have: undefined on a device")
 
 
 def _joining(name: str):
@@ -321,7 +355,7 @@ def _operator(name: str, function, reflected=False):
             return NotImplemented  # a Tensor: its turn
         a, b = self._host, _operand(name, other)
         with np.errstate(all="ignore"):
-            return _wrap(function(b, a) if reflected else function(a, b))
+            return _laid_out(_wrap(function(b, a) if reflected else function(a, b)))
 
     return call
 
@@ -336,7 +370,7 @@ def _in_place(name: str, function):
 
 
 def _unary(function):
-    return lambda self: _wrap(function(self._host))
+    return lambda self: _laid_out(_wrap(function(self._host)))
 
 
 def _dress() -> None:
@@ -366,7 +400,7 @@ def _dress() -> None:
     for name in ["neg", "pos", "abs", "invert"]:
         setattr(Array, f"__{name}__", _unary(getattr(operator, name)))
     for name in api.METHODS:
-        setattr(Array, name, _of_an_array(name, getattr(np.ndarray, name)))
+        setattr(Array, name, _of_an_array(name, getattr(np.ndarray, name), "ndarray."))
     for name in api.ATTRIBUTES:
         setattr(Array, name, property(lambda self, name=name: _attribute(self, name)))
 
@@ -389,8 +423,9 @@ class Module:
         self.__dict__.update({name: getattr(np, name) for name in api.HOST})
         self.shape, self.ndim, self.size = (lambda a: a.shape), (lambda a: a.ndim), (lambda a: a.size)
         self.result_type = lambda *of: np.result_type(*(getattr(a, "dtype", a) for a in of))
-        linalg = {name: _of_an_array(name, getattr(np.linalg, name)) for name in api.LINALG}
-        tricks = {n: _of_an_array(n, getattr(np.lib.stride_tricks, n)) for n in api.STRIDE_TRICKS}
+        linalg = {name: _of_an_array(name, getattr(np.linalg, name), "linalg.") for name in api.LINALG}
+        place = "lib.stride_tricks."
+        tricks = {n: _of_an_array(n, getattr(np.lib.stride_tricks, n), place) for n in api.STRIDE_TRICKS}
         self.linalg = SimpleNamespace(**linalg)
         self.lib = SimpleNamespace(stride_tricks=SimpleNamespace(**tricks))
 
