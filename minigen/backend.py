@@ -115,9 +115,8 @@ def _cupy() -> Backend:
         devices = cupy.cuda.runtime.getDeviceCount()
         works = devices > 0 and int(cupy.ones(2, "int32").sum()) == 2
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BackendError(
-            f"backend 'cupy' found no working CUDA device ({reason}): check the driver with nvidia-smi, "
+            f"backend 'cupy' found no working CUDA device ({_why_not(cupy, error)}): check the driver with nvidia-smi, "
             "or use --backend numpy"
         ) from error
     if not works:
@@ -125,6 +124,22 @@ def _cupy() -> Backend:
             "backend 'cupy' found no working CUDA device: check the driver with nvidia-smi, or use --backend numpy"
         )
     return Backend("cupy", cupy, cupy.asnumpy, cupy.asarray)
+
+
+def _why_not(cupy: Any, error: Exception) -> str:
+    """In plain words, where the driver's version says it; else the first line of what CuPy says"""
+    with contextlib.suppress(Exception):
+        driver, needed = cupy.cuda.runtime.driverGetVersion(), cupy.cuda.runtime.runtimeGetVersion()
+        if driver == 0:
+            return "this machine has no NVIDIA driver"
+        if driver // 1000 < needed // 1000:
+            return f"its driver knows CUDA {cuda_version(driver)}, this CuPy is made for CUDA {cuda_version(needed)}"
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def cuda_version(number: int) -> str:
+    """12090, as CUDA counts -> '12.9'"""
+    return f"{number // 1000}.{number % 1000 // 10}"
 
 
 def _keep_freed_memory() -> None:

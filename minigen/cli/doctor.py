@@ -14,6 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from minigen.backend import BACKENDS, cuda_version
+from minigen.errors import BackendError, CourseError
+
 GOOD, OPTIONAL, BROKEN = "ok", "none", "broken"
 
 
@@ -29,13 +32,16 @@ class Finding:
 def add(parsers: Any) -> None:
     """Adds the verb."""
     doctor = parsers.add_parser("doctor", help="what this machine has and what is missing")
+    doctor.add_argument("--backend", default="numpy", help="cupy: without a device that computes, exit 5")
     doctor.add_argument("--json", action="store_true", help="the findings for tools")
     doctor.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """0 everything needed is here, 5 something is broken."""
-    findings = examine()
+    if args.backend not in BACKENDS:
+        raise CourseError(f"--backend {args.backend!r}: expected one of {', '.join(BACKENDS)}")
+    findings = examine(args.backend)
     code = 5 if any(one.state == BROKEN for one in findings) else 0
     if args.json:
         print(json.dumps({"exit_code": code, "findings": [asdict(one) for one in findings]}, indent=1))
@@ -50,8 +56,8 @@ def run(args: argparse.Namespace) -> int:
     return code
 
 
-def examine() -> list[Finding]:
-    """Looks at everything; a look that fails is a finding, never a crash."""
+def examine(backend: str = "numpy") -> list[Finding]:
+    """Looks at everything; a look that fails is a finding, never a crash. backend: what must work here"""
     looks: dict[str, Callable[[], tuple[str, str]]] = {
         "python": _python,
         "numpy": lambda: _package("numpy", (2, 0)),
@@ -60,7 +66,8 @@ def examine() -> list[Finding]:
         "rich": lambda: _package("rich", (13, 7)),
         "pytest": lambda: _package("pytest", (8, 0)),
         "terminal": _terminal,
-        "cupy": _cupy,
+        "cupy": lambda: _cupy(needed=backend == "cupy"),
+        "mpi4py": _mpi4py,
         "data": _data,
         "course": _course,
         "writable": _writable,
@@ -117,15 +124,40 @@ def _terminal() -> tuple[str, str]:
     return GOOD, f"{kind}, UTF-8{colour}"
 
 
-def _cupy() -> tuple[str, str]:
+def _cupy(needed: bool) -> tuple[str, str]:
     from minigen.backend import using
-    from minigen.errors import BackendError
 
     try:
-        with using("cupy"):
-            return GOOD, f"{importlib.import_module('cupy').__version__}, a device computes"
+        with using("cupy") as backend:
+            return GOOD, _device(backend.module)
     except BackendError as error:
-        return OPTIONAL, f"not in use: {error}"
+        return (BROKEN, str(error)) if needed else (OPTIONAL, f"not in use: {error}")
+
+
+def _device(cupy: Any) -> str:
+    """The device that computes, once it has: its name, memory, CUDA's two versions"""
+    runtime = cupy.cuda.runtime
+    name = runtime.getDeviceProperties(runtime.getDevice())["name"]
+    name = name.decode() if isinstance(name, bytes) else name
+    free, total = (amount / 2**30 for amount in runtime.memGetInfo())
+    made, known = (cuda_version(get()) for get in (runtime.runtimeGetVersion, runtime.driverGetVersion))
+    squares = float(cupy.square(cupy.arange(5, dtype="float32")).sum())
+    if squares != 30:
+        raise BackendError(
+            f"{name} computed 0 + 1 + 4 + 9 + 16 = {squares:g}, expected 30: do not trust this device"
+        )
+    return (
+        f"{cupy.__version__}, a device computes: {name}, {free:.1f} of {total:.1f} GiB free, CUDA {made}, driver for "
+        f"CUDA {known}"
+    )
+
+
+def _mpi4py() -> tuple[str, str]:
+    """Not imported: that would start MPI"""
+    try:
+        return GOOD, importlib.metadata.version("mpi4py")
+    except importlib.metadata.PackageNotFoundError:
+        return OPTIONAL, "not installed; only --ranks needs it: python -m pip install 'minigen[mpi]'"
 
 
 def _data() -> tuple[str, str]:
