@@ -10,6 +10,7 @@ import sys
 import pytest
 
 from minigen.cli import main
+from minigen.course import verdict
 from minigen.course.progress import Progress
 from minigen.course.waiting import Notice
 from minigen.course.watching import watch
@@ -67,6 +68,17 @@ def test_check_another_file_leaves_progress_alone(toy, tmp_path, capsys):
     assert (found["exit_code"], found["lessons"][0]["path"]) == (0, str(other))
     assert not (toy.root / ".minigen").exists()
     assert main(["check", "--file", str(other), "--all"]) == 2
+    assert "--file goes with one lesson" in capsys.readouterr().err
+
+
+def test_several_holes_of_another_file(toy, tmp_path, capsys):
+    other = tmp_path / "kims.py"
+    other.write_text(toy_course.SOLUTION.replace("return helper(x)", "return 3 * x"))
+    words = ["check", "e01:double", "e01:both", "--file", str(other), "--json"]
+    assert main(words) == 1
+    (lesson,) = json.loads(capsys.readouterr().out)["lessons"]
+    assert {hole["hole"]: hole["state"] for hole in lesson["holes"]} == {"double": "failing", "both": "done"}
+    assert not (toy.root / ".minigen").exists()
 
 
 @pytest.mark.parametrize(
@@ -136,6 +148,76 @@ def test_the_last_lesson_ends_with_a_closing_message_once(toy, capsys):
     assert "the last lesson" not in capsys.readouterr().out
     assert main([]) == 0
     assert "all done; train a model" in capsys.readouterr().out
+
+
+def test_what_was_edited_since_its_check_is_told(toy, capsys):
+    def told(verb="list"):
+        assert main([verb] if verb else []) == 0
+        return capsys.readouterr().out
+
+    path = toy.lesson("e01").exercise
+    stub, solved = path.read_text(), toy_course.SOLUTION
+    path.write_text(solved)
+    assert "changed" not in told(), "never checked, so nothing can have changed since"
+    assert main(["check", "e01"]) == 0
+    assert "changed" not in told()
+    path.write_text(solved.replace("return helper(x)", "return helper(x)  # twice"))
+    assert "changed" not in told(), "a comment is no change"
+    path.write_text(solved.replace("return helper(x)", "return 3 * x"))
+    assert "3/3 done" in told()
+    assert "changed since the last check: double\n" in told()
+    assert main(["check", "e01:double"]) == 1
+    assert "changed" not in told()
+    path.write_text(solved.replace("SCALE = 2.0", "SCALE = 3.0"))  # outside all holes: it may matter to each
+    assert "changed since the last check: double, Layer.__call__, both\n" in told()
+    path.write_text(solved + "def f(:\n")
+    assert "changed since the last check: double" in told("")
+    path.write_text(stub)
+    assert "changed" not in told(), "what is the stub's again is not started, and that is shown already"
+    path.unlink()
+    assert "changed" not in told()
+
+
+def test_an_edit_while_the_checks_run_is_a_change_since(toy, capsys, monkeypatch):
+    path = toy.lesson("e01").exercise
+    path.write_text(toy_course.SOLUTION)
+    real = verdict.judge_file
+
+    def slow(*args, **options):
+        found = real(*args, **options)
+        path.write_text(toy_course.SOLUTION.replace("return helper(x)", "return 3 * x"))
+        return found
+
+    monkeypatch.setattr(verdict, "judge_file", slow)
+    assert main(["check", "e01"]) == 0
+    capsys.readouterr()
+    assert main(["list"]) == 0
+    assert "changed since the last check: double" in capsys.readouterr().out
+
+
+def test_hints_are_found_by_their_words(toy, capsys):
+    def told(*words, code=0):
+        assert main(["hint", *words]) == code
+        found = capsys.readouterr()
+        return found.out + found.err
+
+    assert told("e01", "SELF.w") == "e01:Layer.__call__, hint 3 of 3\nreturn x @ self.w\n"
+    many = told("e01", "return")
+    assert many.count("hint 3 of 3") == 3
+    assert "hint 3 of 3\nreturn x * 2" in told("e01:double", "return")
+    assert "e01:double, hint 2 of 3" in told("e01", "multiply")
+    assert told("e01", "x", "left").count("hint") == 1, "all the words"
+    assert "no hint of e01 has 'gradient' in it" in told("e01", "gradient", code=2)
+    assert told("twice").splitlines() == [
+        "e01:double  return twice x",
+        "for the hints of one of them: minigen hint LESSON:HOLE",
+    ]
+    assert len(told("layer").splitlines()) == 4, (
+        "the lesson's title says it, so all of its holes are about it"
+    )
+    assert "no lesson 'gradient'" in told("gradient", code=2)
+    assert "has no hole 'nothing'" in told("e01:nothing", code=2)
+    assert not (toy.root / ".minigen").exists(), "a search is no step"
 
 
 def test_hints_come_one_by_one(toy, capsys):

@@ -19,7 +19,7 @@ from minigen.errors import CourseError, MinigenError
 VERBS = {
     "check": ("course", "judge an exercise: hole by hole, with what is wrong and why"),
     "watch": ("course", "check an exercise whenever it is saved"),
-    "hint": ("course", "the next hint for a hole"),
+    "hint": ("hint", "the next hint for a hole"),
     "solution": ("course", "the reference beside yours (asks first)"),
     "reset": ("course", "put an exercise back to its stub (keeps a backup)"),
     "list": ("course", "all lessons and their state"),

@@ -1,23 +1,28 @@
-"""Verbs of the course: status, check, watch, hint, solution, reset, list, read."""
+"""Verbs of the course: status, check, watch, solution, reset, list, read."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minigen.cli.arguments import seconds, seed
 from minigen.course.console import markdown, say, shown, tell, width_of
-from minigen.course.language import hints_of, spoken, text_of, title_of, todo_of
+from minigen.course.fingerprints import changed, fingerprints
+from minigen.course.language import spoken, text_of, title_of, todo_of
 from minigen.course.manifest import Course, Lesson, course, read_source
 from minigen.course.progress import Progress
-from minigen.course.standing import begun, hole_states, lesson_state, next_hole, next_lesson, nudges
+from minigen.course.standing import begun, hole_states, lesson_state, next_lesson, nudges
 from minigen.errors import CourseError, MinigenError
 
 if TYPE_CHECKING:
     from minigen.course.verdict import Verdict
+
+
+ONE_LESSON = "--file goes with one lesson; expected `minigen check LESSON[:HOLE] ... --file PATH`"
 
 
 def add(parsers: Any) -> None:
@@ -35,9 +40,6 @@ def add(parsers: Any) -> None:
     watch.add_argument("target", metavar=one)
     watch.add_argument("--once", action="store_true", help="stop after the first change")
     watch.set_defaults(run=run_watch)
-    hint = parsers.add_parser("hint", help="the next hint for a hole")
-    hint.add_argument("target", metavar=one, help="without a hole: the first that is not done")
-    hint.set_defaults(run=run_hint)
     solution = parsers.add_parser("solution", help="the reference beside yours (asks first)")
     reset = parsers.add_parser("reset", help="put an exercise back to its stub (keeps a backup)")
     for parser, run in ((solution, run_solution), (reset, run_reset)):
@@ -61,13 +63,14 @@ def run_check(args: argparse.Namespace) -> int:
     limits = Limits(seconds=args.seconds)
     verdicts = []
     for lesson, holes in _targets(where, args):
+        prints = fingerprints(lesson)  # before the checks: an edit while they run is a change since
         with noticed() as waiting:
             verdict = judge_file(lesson, args.file, holes, args.seed, limits, waiting)
         verdicts.append(verdict)
         if not args.json:
             show(verdict)
         if args.file is None:
-            _note(verdict, quiet=args.json)
+            _note(verdict, prints, quiet=args.json)
     code = _combine([verdict.exit_code for verdict in verdicts])
     if args.json:
         print(json.dumps({"exit_code": code, "lessons": [one.as_json() for one in verdicts]}, indent=1))
@@ -84,6 +87,7 @@ def run_watch(args: argparse.Namespace) -> int:
     lesson, hole = course().parse(args.target)
 
     def check() -> None:
+        prints = fingerprints(lesson)
         try:
             with noticed() as waiting:
                 verdict = judge_file(lesson, holes=[hole] if hole else None, waiting=waiting)
@@ -91,34 +95,11 @@ def run_watch(args: argparse.Namespace) -> int:
             tell(f"minigen: {error}")
             return
         show(verdict)
-        _note(verdict)
+        _note(verdict, prints)
         tell("watching: save the file to check it again, Ctrl-C stops")
         sys.stdout.flush()
 
     watch(lesson.exercise, check, once=args.once)
-    return 0
-
-
-def run_hint(args: argparse.Namespace) -> int:
-    """One more hint; the last one repeats."""
-    from minigen.course.mistakes import load_bank
-
-    where = course()
-    lesson, hole = where.parse(args.target)
-    progress = Progress.load(where.root)
-    hole = hole or next_hole(lesson, progress)
-    hints = hints_of(lesson, hole, load_bank(lesson).hints.get(hole, ()))
-    if not hints:
-        raise CourseError(
-            f"{lesson.name} has no hint for {hole}; `minigen read {lesson.short}` shows the text"
-        )
-    record = progress.hole(lesson.name, hole)
-    record["hints"] = min(record["hints"] + 1, len(hints))
-    progress.save()
-    tell(f"{lesson.short}:{hole}, hint {record['hints']} of {len(hints)}", "strong")
-    say(hints[record["hints"] - 1])
-    if record["hints"] == len(hints):
-        tell(f"that was the last; `minigen solution {lesson.short}:{hole}` shows the reference", "dim")
     return 0
 
 
@@ -164,7 +145,7 @@ def run_list(args: argparse.Namespace) -> int:
         count, minutes = " " * (10 - width_of(count)) + count, spoken(f"{lesson.minutes:>4} min")
         style = {"failing": "strong"}.get(lesson_state(states), lesson_state(states))
         say(f"{lesson.name:<{width}}  {count}  {minutes}  {title_of(lesson)}", style)
-        if effort := _effort(lesson, progress):
+        if effort := _effort(lesson, progress, states):
             say(f"{'':{width}}  {effort}", "dim")
     return 0
 
@@ -198,26 +179,30 @@ def status(args: argparse.Namespace) -> int:
     found = list(states[lesson].values())
     tell(f"next: {lesson.name}, {title_of(lesson)} (about {lesson.minutes} minutes)")
     tell(f"      {found.count('done')} of {len(found)} holes done in {shown(lesson.exercise)}")
-    if effort := _effort(lesson, progress):
+    if effort := _effort(lesson, progress, states[lesson]):
         say(f"      {effort}", "dim")
     tell(f"type: minigen {'check' if under_way else 'read'} {lesson.short}", "strong")
     return 0
 
 
-def _effort(lesson: Lesson, progress: Progress) -> str:
-    """What a lesson has cost so far: tries, and the holes whose solution was looked at."""
+def _effort(lesson: Lesson, progress: Progress, states: Mapping[str, str]) -> str:
+    """What a lesson has cost so far: tries, holes whose solution was looked at; and what changed since its check."""
     records = {hole.name: progress.hole(lesson.name, hole.name) for hole in lesson.holes}
     tries = sum(record["tries"] for record in records.values())
     seen = [name for name, record in records.items() if record["solution"]]
     said = [spoken(f"{tries} tries") if tries > 1 else spoken("one try")] if tries else []
-    return "; ".join(said + ([spoken(f"solution seen: {', '.join(seen)}")] if seen else []))
+    said += [spoken(f"solution seen: {', '.join(seen)}")] if seen else []
+    if names := changed(lesson, progress, states):
+        what = f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
+        said.append(spoken(f"changed since the last check: {what}"))
+    return "; ".join(said)
 
 
-def _note(verdict: Verdict, quiet: bool = False) -> None:
+def _note(verdict: Verdict, prints: Mapping[str, str], quiet: bool = False) -> None:
     """Keeps what was found; says so where somebody may be stuck, and where the last lesson is done."""
     progress = Progress.load(verdict.lesson.root)
     before = [progress.hole(verdict.lesson.name, hole.hole)["done"] for hole in verdict.holes]
-    progress.note(verdict)
+    progress.note(verdict, prints)
     for line in [] if quiet else nudges(verdict, progress):
         tell(f"  {line}", "strong")
     progress.save()
@@ -241,12 +226,12 @@ def _agrees(question: str, args: argparse.Namespace) -> bool:
 
 def _targets(where: Course, args: argparse.Namespace) -> list[tuple[Lesson, list[str] | None]]:
     """The lessons asked for, each with its holes (None: all)."""
-    if args.file is not None and (args.all or len(args.targets) > 1):
-        raise CourseError("--file goes with one lesson; expected `minigen check LESSON --file PATH`")
-    if args.file is not None and not args.targets:
+    if args.file is not None and not args.targets and not args.all:
         args.targets = [args.file.name]
     if not where.lessons:
         raise CourseError(f"no lessons in {where.home / 'solutions'}; expected eNN_topic.py files")
+    if args.all and args.file is not None:
+        raise CourseError(ONE_LESSON)
     if args.all:
         return [(lesson, None) for lesson in where.lessons]
     if not args.targets:
@@ -257,6 +242,8 @@ def _targets(where: Course, args: argparse.Namespace) -> list[tuple[Lesson, list
         lesson, hole = where.parse(target)
         asked = found.get(lesson, [])
         found[lesson] = None if hole is None or asked is None else [*asked, hole]
+    if args.file is not None and len(found) > 1:
+        raise CourseError(ONE_LESSON)
     return list(found.items())
 
 

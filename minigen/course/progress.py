@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from minigen.errors import CourseError
 
 @dataclass
 class Progress:
-    """Per lesson and hole: tries, failures (in a row), passes, done, hints, solution (seen)."""
+    """Per lesson and hole: tries, failures (in a row), passes, done, hints, solution (seen), checked (a digest)."""
 
     path: Path
     lessons: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
@@ -52,18 +53,20 @@ class Progress:
 
     def hole(self, lesson: str, hole: str) -> dict[str, Any]:
         """The record of one hole, to read and to change."""
-        blank = {"tries": 0, "failures": 0, "passes": 0, "done": False, "hints": 0, "solution": False}
+        blank: dict[str, Any] = {"tries": 0, "failures": 0, "passes": 0, "done": False, "hints": 0}
+        blank |= {"solution": False, "checked": ""}
         record = self.lessons.setdefault(lesson, {}).setdefault(hole, {})
         for name, value in blank.items():
             if type(record.get(name)) is not type(value):
                 record[name] = value
         return record
 
-    def note(self, verdict: Verdict) -> None:
-        """Counts a run of the checks on the learner's exercise."""
+    def note(self, verdict: Verdict, prints: Mapping[str, str] | None = None) -> None:
+        """Counts a run of the checks on the learner's exercise, with the fingerprints of what was checked."""
         for one in verdict.holes:
             record = self.hole(verdict.lesson.name, one.hole)
             record["done"] = one.state == "done"
+            record["checked"] = (prints or {}).get(one.hole, "")
             if one.state == "not started":
                 continue
             record["tries"] += 1
