@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 
 SEEDS ?= 1 2 3 4 5 6 7 8
-.PHONY: check test soak stubs bench sizes
+.PHONY: check test soak stubs bench bench-gpu sizes
 
 .venv/.ready: pyproject.toml
 	$(PYTHON) -m venv .venv && $(BIN)/pip install -q -e ".[dev]" && touch $@
@@ -25,6 +25,13 @@ stubs: .venv/.ready ## regenerate the exercise stubs from the solutions
 
 bench: .venv-bench/.ready ## minigen beside PyTorch and JAX; BENCH="--cases ae_step --rounds 9"
 	.venv-bench/bin/python -m benchmarks --threads 2,1 $(BENCH)
+
+CUDA ?= cuda12
+bench-gpu: ## training steps on a CUDA device beside PyTorch's; CUDA=cuda13 for another CuPy
+	@if nvidia-smi -L >/dev/null 2>&1; then \
+	  $(MAKE) -s .venv-bench/.ready && .venv-bench/bin/pip install -q -e ".[$(CUDA)]" && \
+	  .venv-bench/bin/python -m benchmarks.gpu $(BENCH); \
+	else echo "bench-gpu: nothing was measured: nvidia-smi finds no NVIDIA device on this machine"; fi
 
 sizes: ## lines per room
 	@git ls-files '*.py' | xargs wc -l | awk '$$2 != "total" {split($$2, p, "/"); r = p[1]; \

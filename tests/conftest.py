@@ -7,6 +7,8 @@ import pytest
 
 import solutions  # noqa: F401  (before a toy course can stand in for it)
 from minigen import blas
+from minigen.backend import using
+from minigen.errors import BackendError
 from tests import toy_course
 
 
@@ -20,6 +22,16 @@ def pytest_configure(config):
 
 def pytest_report_header(config):
     return f"minigen: inputs drawn from --seed {config.minigen_seed}"
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """`pytest -m gpu` where no device computes: why all of it was skipped, in one line."""
+    if config.option.markexpr == "gpu":
+        try:
+            with using("cupy"):
+                pass
+        except BackendError as error:
+            terminalreporter.write_line(f"the tests marked gpu do nothing here: {error}")
 
 
 @pytest.fixture(scope="session", autouse=True)
