@@ -6,14 +6,18 @@ The runs of many processes are made by tests/ranks_models.py under mpiexec, and 
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import ranks_models as models
 from mpi import ROOT, mpi, under_mpi
+from strict import STRICT
 
 from minigen import checkpoint, ranks
-from minigen.errors import RankError
+from minigen.backend import Backend, from_host, to_host, using
+from minigen.errors import BackendError, RankError
+from minigen.ranks.mpi import Mpi
 from minigen.ranks.rows import OTHERS, SIZE, Rows, drawing_rows
 
 
@@ -201,6 +205,58 @@ def test_a_models_own_generators_are_put_back():
     with drawing_rows(model):
         assert [type(rng) for _, rng in model.named_generators()] == [Rows]
     assert [rng for _, rng in model.named_generators()] == own
+
+
+def test_nccl_is_called_as_cupy_14_has_it(monkeypatch):
+    """Its arguments only, read off CuPy's binding: no device has summed anything here."""
+    from minigen.ranks.nccl import Nccl
+
+    calls = []
+
+    class Ring:
+        def __init__(self, size, name, rank):
+            calls.append((size, name, rank))
+
+        def allReduce(self, send, receive, count, kind, operation, stream):
+            calls.append((send == receive, count, kind, operation, stream))
+
+    binding = SimpleNamespace(
+        available=True,
+        NCCL_FLOAT32=7,
+        NCCL_FLOAT64=8,
+        NCCL_SUM=0,
+        get_unique_id=lambda: b"id",
+        NcclCommunicator=Ring,
+    )
+    cuda = SimpleNamespace(nccl=binding, get_current_stream=lambda: SimpleNamespace(ptr=5))
+    team = Nccl.__new__(Nccl)
+    team.rank, team.size = 0, 2
+    monkeypatch.setattr(Nccl, "broadcast", lambda self, data, root=0: data)
+    buffer = SimpleNamespace(data=SimpleNamespace(ptr=1234), size=6, dtype=np.dtype("float64"))
+    with using(Backend("device", SimpleNamespace(cuda=cuda, ndarray=SimpleNamespace), to_host, from_host)):
+        team.allreduce_sum(buffer)
+        team.allreduce_sum(buffer)
+        binding.available, team._ring = False, None
+        with pytest.raises(
+            BackendError, match=r"^--ranks nccl: this CuPy has no NCCL: install it, or use --ranks mpi$"
+        ):
+            team.allreduce_sum(buffer)
+    assert calls == [(2, b"id", 0), (True, 6, 8, 0, 5), (True, 6, 8, 0, 5)]
+
+
+def test_device_arrays_are_staged_through_the_host():
+    """MPI's sum of an array that is not NumPy's, on the strict backend: in place."""
+
+    class World:
+        def Allreduce(self, place, buffer):
+            buffer *= 2
+
+    team = Mpi.__new__(Mpi)
+    team._mpi, team._world = SimpleNamespace(IN_PLACE=None), World()
+    with using(STRICT):
+        buffer = from_host(np.array([1.0, 2.0]))
+        team.allreduce_sum(buffer)
+        np.testing.assert_array_equal(to_host(buffer), [2.0, 4.0])
 
 
 def test_no_word_of_mpi_unless_it_is_asked_for():

@@ -6,7 +6,6 @@ imports this file unless `--ranks nccl` is given.
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import numpy as np
@@ -36,5 +35,6 @@ class Nccl(Mpi):
     def _introduce(self, nccl: Any) -> Any:
         if not getattr(nccl, "available", False):
             raise BackendError("--ranks nccl: this CuPy has no NCCL: install it, or use --ranks mpi")
-        name = first(self, lambda: json.dumps(list(nccl.get_unique_id())).encode())
-        return nccl.NcclCommunicator(self.size, tuple(json.loads(name)), self.rank)
+        return nccl.NcclCommunicator(
+            self.size, first(self, nccl.get_unique_id), self.rank
+        )  # bytes since CuPy 14
