@@ -104,7 +104,8 @@ def main(argv: list[str] | None = None) -> int:
     interrupted = not go(results, wanted, present(options.peers), options)
     order = {case: i for i, case in enumerate(wanted)}
     results.records.sort(key=lambda r: order.get((r["case"], r["threads"]), len(order)))
-    results.write()
+    if results.records:
+        results.write()
     table.show(results.as_dict())
     if options.markdown:
         options.markdown.write_text(table.markdown(results.as_dict()))

@@ -60,6 +60,15 @@ def test_interrupted_run_keeps_its_cases_and_goes_on(tmp_path, monkeypatch, caps
     assert cases_in(path) == [*done, ("dense_fb", 1), ("conv_fb", 1)]
 
 
+def test_interrupted_before_the_first_case_leaves_the_old_file(tmp_path, monkeypatch, capsys):
+    path = tmp_path / "out.json"
+    run(monkeypatch, path, Bench())
+    assert run(monkeypatch, path, Bench(stop_at=("op_overhead", 2))) == 130
+    assert len(cases_in(path)) == 6
+    assert run(monkeypatch, tmp_path / "new.json", Bench(stop_at=("op_overhead", 2))) == 130
+    assert not (tmp_path / "new.json").exists()
+
+
 def test_without_resume_everything_is_measured_again(tmp_path, monkeypatch, capsys):
     path = tmp_path / "out.json"
     assert run(monkeypatch, path, Bench(stop_at=("dense_fb", 2))) == 130
