@@ -282,6 +282,7 @@ def test_output_size_by_hand(lesson):
         ((7, 9), 3, 1, 0, 2, (3, 5)),
         ((5, 5), (1, 5), (1, 2), (0, 1), 1, (5, 2)),
         ((3, 4), (3, 4), 1, 0, 1, (1, 1)),
+        ((2, 2), 3, 1, 1, 1, (2, 2)),  # room for a kernel that is larger than the image
     ]
     for size, kernel, stride, padding, dilation, wanted in table:
         options = {"stride": stride, "padding": padding, "dilation": dilation}
