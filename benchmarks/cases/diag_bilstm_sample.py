@@ -6,8 +6,9 @@ The direction from the right goes through a row once it is complete, and serves 
 from __future__ import annotations
 
 from benchmarks.cases import Run, Work, diag_bilstm_step
-from benchmarks.cases.diag_bilstm_step import course_model, weights
+from benchmarks.cases.diag_bilstm_step import weights
 from benchmarks.cases.pixelrnn_sample import FULL, TINY, build_jax, build_torch, carried, inputs, work_of
+from benchmarks.pixelrnn import course_model
 
 __all__ = ["FULL", "TINY", "inputs", "jax", "minigen", "torch", "weights", "work"]
 

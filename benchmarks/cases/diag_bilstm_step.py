@@ -9,17 +9,9 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.cases import Run, Work
-from benchmarks.cases.pixelrnn_step import (
-    Size,
-    around,
-    around_work,
-    build,
-    build_jax,
-    build_torch,
-    course_model,
-    inputs,
-)
+from benchmarks.cases.pixelrnn_step import Size, around, around_work, inputs
 from benchmarks.course import course_run
+from benchmarks.pixelrnn import build, build_jax, build_torch, course_model
 
 FULL, TINY = Size(), Size(batch=2, side=6, h=3, layers=1)
 

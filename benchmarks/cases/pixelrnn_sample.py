@@ -10,16 +10,8 @@ from __future__ import annotations
 from benchmarks.cases import Run, Work, pixelrnn_step
 from benchmarks.cases.pixelcnn_sample import cached_torch, carried, inputs, naive_jax, naive_torch
 from benchmarks.cases.pixelcnn_step import mask
-from benchmarks.cases.pixelrnn_step import (
-    HEAD,
-    IN,
-    LAYER,
-    Size,
-    course_model,
-    network_jax,
-    network_torch,
-    weights,
-)
+from benchmarks.cases.pixelrnn_step import Size, weights
+from benchmarks.pixelrnn import HEAD, IN, LAYER, course_model, network_jax, network_torch
 
 __all__ = ["FULL", "TINY", "inputs", "jax", "minigen", "torch", "weights", "work"]
 
