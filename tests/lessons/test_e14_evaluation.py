@@ -22,6 +22,12 @@ def numbers(value):
     return np.array(value.detach().numpy() if isinstance(value, Tensor) else value, np.float64)
 
 
+def number(value):
+    """One number -> float"""
+    assert np.ndim(numbers(value)) == 0, f"it gives shape {shape_of(value)}; expected one number"
+    return float(numbers(value))
+
+
 def shape_of(value):
     return tuple(np.shape(numbers(value)))
 
@@ -932,12 +938,12 @@ def test_probe_error_value(lesson, rng):
     assert found < 0.3, (
         f"the probe errs in {100 * found:.0f} % of cases on three clouds that are easy to tell apart"
     )
-    wrong = lesson.probe_error(x, t, y, (s + 1) % 3)
+    wrong = number(lesson.probe_error(x, t, y, (s + 1) % 3))
     assert wrong > 0.7, (
         "with every test label changed nearly all must count as errors: are the test labels looked at?"
     )
     lonely = rng.normal(size=(15, 40)), np.arange(15) % 3  # so few rows that they can be learned by heart
-    guess = lesson.probe_error(*lonely, rng.normal(size=(300, 40)), rng.integers(0, 3, 300))
+    guess = number(lesson.probe_error(*lonely, rng.normal(size=(300, 40)), rng.integers(0, 3, 300)))
     assert guess > 0.4, (
         f"an error of {guess:.2f} on pure noise: it is measured on the rows the probe was trained on; use the test rows"
     )
@@ -946,23 +952,24 @@ def test_probe_error_value(lesson, rng):
 @pytest.mark.hole("probe_error", kind="invariant")
 def test_probe_standardises_by_the_training_rows(lesson, rng):
     (x, t), (y, s) = blobs(rng, 90, spread=0.25), blobs(rng, 240, spread=0.25)
-    plain = lesson.probe_error(x, t, y, s)
+    plain = number(lesson.probe_error(x, t, y, s))
     scale, shift = np.array([1e-4, 1.0, 1e3, 10.0]), np.array([0.0, -50.0, 3e3, 0.5])
-    far = lesson.probe_error(x * scale + shift, t, y * scale + shift, s)
+    far = number(lesson.probe_error(x * scale + shift, t, y * scale + shift, s))
     assert abs(far - plain) < 0.05, (
         f"the error goes from {plain:.2f} to {far:.2f} when features are multiplied and shifted: standardise them, "
         "minus mean, divided by the standard deviation, both for each feature"
     )
     one = s == 0
-    alone = lesson.probe_error(x, t, y[one], s[one])
-    together = float(np.mean([alone, *(lesson.probe_error(x, t, y[s == j], s[s == j]) for j in (1, 2))]))
+    alone = number(lesson.probe_error(x, t, y[one], s[one]))
+    others = [number(lesson.probe_error(x, t, y[s == j], s[s == j])) for j in (1, 2)]
+    together = float(np.mean([alone, *others]))
     assert alone < 0.34 and abs(together - plain) < 0.05, (
         f"test rows of one class alone are wrong in {100 * alone:.0f} % of cases, together {100 * plain:.0f} %: the "
         "test rows are standardised by THEIR mean and deviation; use those of the training rows for both"
     )
     # Of three labels one is right for a far row, whatever the probe says: what is left of the errors is the others'
     crowd = np.concatenate([y, np.full((240, 4), 5000.0)])
-    errors = [lesson.probe_error(x, t, crowd, np.concatenate([s, np.full(240, j)])) for j in range(3)]
+    errors = [number(lesson.probe_error(x, t, crowd, np.concatenate([s, np.full(240, j)]))) for j in range(3)]
     among = (480 * sum(errors) - 2 * 240) / (3 * 240)
     assert abs(among - plain) < 0.02, (
         "the prediction for a test row depends on the other test rows: no statistic may be taken of them"
@@ -976,7 +983,7 @@ def test_probe_leaves_its_arguments_alone(lesson, rng):
     kept = [part.copy() for part in (x, t, y, s)]
     cause = "with a feature that never varies? 0 / 0 is not a number; leave that feature at 0"
     with told("probe_error", cause), np.errstate(all="ignore"):
-        found = lesson.probe_error(x, t, y, s)
+        found = number(lesson.probe_error(x, t, y, s))
     assert all(np.array_equal(a, b) for a, b in zip(kept, (x, t, y, s), strict=True)), (
         "probe_error changed what it was given: x - mean makes a new array, x -= mean does not"
     )
