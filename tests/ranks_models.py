@@ -200,11 +200,7 @@ FAILURES = {"killed": lambda: os.kill(os.getpid(), signal.SIGKILL), "raised": la
 def main(what, file):
     with ranks.opened("mpi") as team:
         if what == "curves":
-            names = (
-                list(MODELS)
-                if team.size == 2
-                else ["gated PixelCNN", "VAE", "GAN", "Wasserstein GAN", "critic"]
-            )
+            names = list(MODELS) if team.size == 2 else ["VAE", "GAN", "Wasserstein GAN", "critic"]
             found = {name: run(team, name) for name in names}
         elif what == "refusals":
             found = refusals(team)

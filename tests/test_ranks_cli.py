@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from mpi import MPIEXEC, ROOT, mpi, under_mpi
+from mpi import ROOT, mpi, start, under_mpi
 
 from minigen.cli import main
 from minigen.errors import BackendError
@@ -12,19 +12,9 @@ from minigen.errors import BackendError
 
 @under_mpi
 def test_ranks_that_were_given_different_commands_say_so_once(tmp_path):
-    train = [
-        sys.executable,
-        "-m",
-        "minigen",
-        "train",
-        "autoencoder",
-        "--ranks",
-        "mpi",
-        "--out",
-        str(tmp_path / "run"),
-    ]
-    words = [MPIEXEC, "-n", "1", *train, ":", "-n", "1", *train, "--seed", "1"]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=100)
+    words = ["-m", "minigen", "train", "autoencoder", "--ranks", "mpi", "--out"]
+    train = [sys.executable, *words, tmp_path / "run"]
+    done = start("-n", 1, *train, ":", "-n", 1, *train, "--seed", 1)
     assert done.returncode == 2
     ours = [line for line in done.stderr.splitlines() if line.startswith("minigen")]
     assert len(ours) == 1
@@ -51,9 +41,8 @@ def test_the_command_line_trains_on_two_ranks(tmp_path):
     assert done.stdout.count("parameters) on mnist-small, recorded in") == 1
     assert done.stdout.count("1 epoch, 12 steps:") == 1
     assert done.stderr.count("epoch 1/1") == 1
-    assert {"checkpoint.npz", "curves.png", "reconstructions.png"} <= {
-        p.name for p in (tmp_path / "run").iterdir()
-    }
+    there = {path.name for path in (tmp_path / "run").iterdir()}
+    assert {"checkpoint.npz", "curves.png", "reconstructions.png"} <= there
     assert not (tmp_path / "run-2").exists()
 
 
