@@ -1143,3 +1143,8 @@ def test_parzen_score_value(lesson, rng):
         }
         otherwise = f"the error is {error:.4g}; expected {each.std() / math.sqrt(50):.4g}"
         must_be(error, each.std() / math.sqrt(50), likely, otherwise)
+    few = number(lesson.parzen_score(samples, validation, test[:20], sigmas)[1])
+    assert near(few, each[:20].mean()), (
+        f"the mean of the first 20 test images alone is {few:.4g}; expected {each[:20].mean():.4g}: is something kept "
+        "from one call to the next?"
+    )
