@@ -5,9 +5,12 @@
 
 It refuses (`Refused`, which no `except TypeError` swallows) what CuPy refuses or lacks: implicit conversion to NumPy,
 host arrays and Python lists among the operands, functions, methods and keywords that CuPy does not have, object and
-string dtypes, repeated places in an assignment (undefined on a device). Reductions give 0-d arrays; an integer index
-out of range WRAPS in silence, as CuPy's does, so that a test notices where minigen forgot to look. Whatever would make
-the host wait for the device is written down: `with watching() as events`.
+string dtypes. What CuPy has and lacks was read off the package (cupy_introspection.py); of its documentation's
+"Differences between CuPy and NumPy" these concern minigen: casts of floats that the integers do not have, and repeated
+places in an assignment, are refused (undefined on a device); an integer index out of range WRAPS in silence, so that a
+test notices where minigen forgot to look; reductions give 0-d arrays; elementwise functions take arrays and numbers
+only; a new array has a layout of its own. (Not here: random numbers and complex NaN, which minigen asks no device for.)
+Whatever would make the host wait for the device is written down: `with watching() as events`.
 """
 
 import contextlib
@@ -267,7 +270,9 @@ def _refuse_undefined_cast(host: np.ndarray, dtype) -> None:
     if host.dtype.kind != "f" or target.kind not in "iu" or not host.size:
         return
     info, values = np.iinfo(target), np.trunc(host)
-    if not (np.isfinite(values).all() and values.min() >= info.min and values.max() < float(int(info.max) + 1)):
+    if not (
+        np.isfinite(values).all() and values.min() >= info.min and values.max() < float(int(info.max) + 1)
+    ):
         raise Refused(f"astype: {host.dtype} values that {target} does not have: undefined on a device")
 
 

@@ -1,6 +1,8 @@
 """One model trained by several processes, the ranks: each takes its share of every batch.
 
     mpiexec -n 2 minigen train vae --ranks mpi
+    with ranks.opened("mpi") as team:                   # in a script of one's own, started the same way
+        train(model, dataset, ..., ranks=team)
 
 `Communicator` is what the ranks say to each other (communicator.py, mpi.py, nccl.py), `Share` which images of a batch
 are whose (share.py), `Rows` how a random number finds its image (rows.py). The loss of a batch is a mean over its
