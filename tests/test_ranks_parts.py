@@ -212,6 +212,18 @@ def test_gradients_travel_in_one_buffer_for_each_dtype():
     assert team.sums == 2 * [(1, 7, "float32"), (1, 8, "float64")]
 
 
+@pytest.mark.parametrize("name", ["VAE", "Wasserstein GAN", "critic"])
+def test_a_rank_trains_on_any_backend(name):
+    """The code of a rank, beside one that does the same: on the strict backend the numbers of NumPy."""
+    runs = []
+    for backend in (NUMPY, STRICT):
+        with using(backend):
+            runs.append(models.run(Twins(), name, models.dataset(20)))
+    assert len(runs[0]["losses"]) == 2
+    np.testing.assert_allclose(runs[1]["losses"], runs[0]["losses"], rtol=1e-12)
+    np.testing.assert_allclose(runs[1]["figures"], runs[0]["figures"], rtol=1e-10)
+
+
 def test_ranks_on_the_same_cores_divide_them(monkeypatch):
     monkeypatch.delenv("MINIGEN_WORKERS", raising=False)
     with workers.using(6):
