@@ -6,12 +6,13 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from minigen import data
-from minigen.cli import VERBS, doctor, main
+from minigen.cli import VERBS, doctor, main, mine
 from minigen.cli.explore import WORDS, page
 from minigen.cli.models import MODELS, load_module
 from minigen.course import grading
@@ -116,6 +117,37 @@ def test_every_figure_of_a_training_has_a_name(model):
     for key in keys:
         assert HANGUL.search(spoken(label(key))), f"[words] of ko.toml has no {label(key)!r}"
     assert figures({"seconds": 2.0, keys[0]: None}, spoken)[0] == "2.0초"
+
+
+class Stage:
+    """A rehearsal in which nothing is played: `used` are the targets that the model calls."""
+
+    def __init__(self, used):
+        self.used = used
+
+    def run(self, scene, own_scene):
+        pass
+
+
+def test_who_is_at_work(monkeypatch):
+    monkeypatch.setattr(mine, "resolve", lambda target: (None, None, target))
+    lesson = SimpleNamespace(short="e03")
+    own, others = (
+        [mine.Part(lesson, f"Layer{i}.call", f"{kind}:{i}", Path("e03_dense.py")) for i in range(9)]
+        for kind in ("own", "other")
+    )
+    module, said = SimpleNamespace(MODEL=None), []
+    choose("ko")
+    for used in (own, own[:2], []):
+        for rest in (others, others[:1], []):
+            for verbose in (True, False):
+                troupe = mine.Troupe(own, rest)
+                troupe.rehearsal = Stage({one.target for one in used})
+                troupe.rehearse(module, None, None, said.append, verbose)
+    for line in said:
+        assert not english(spoken(line), "call"), spoken(line)
+    assert len([line for line in said if "and 4 more from" in line]) == 3
+    assert "in place but not used by this model: 7 (e03 7)" in said
 
 
 def test_the_lines_of_a_long_training(capsys):

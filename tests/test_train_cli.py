@@ -436,7 +436,7 @@ def test_mine_trains_on_the_learners_code_and_says_so(exercise, capsys):
     assert main(TINY) == 0
     out = capsys.readouterr().out
     assert "your reconstruction_loss from exercises/e07_autoencoder.py" in out
-    assert re.search(r"the engine's own: \d+ exercises \(e03 \d+, e07 \d+\); --verbose names them", out)
+    assert re.search(r"the engine's own: \d+ \(e03 \d+, e07 \d+\)\nfor all their names: --verbose", out)
     assert "not used" not in out
     assert "test squared error per image: autoencoder 0.00" in out
     assert re.search(r"^1 epoch, 8 steps: ", out, re.M)

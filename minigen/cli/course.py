@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from minigen.course.verdict import Verdict
 
 
+NAMED = 3  # holes that a line of the list names
 ONE_LESSON = "--file goes with one lesson; expected `minigen check LESSON[:HOLE] ... --file PATH`"
 
 
@@ -193,8 +194,8 @@ def _effort(lesson: Lesson, progress: Progress, states: Mapping[str, str]) -> st
     said = [spoken(f"{tries} tries") if tries > 1 else spoken("one try")] if tries else []
     said += [spoken(f"solution seen: {', '.join(seen)}")] if seen else []
     if names := changed(lesson, progress, states):
-        what = f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-        said.append(spoken(f"changed since the last check: {what}"))
+        what = names if len(names) <= NAMED else [*names[:NAMED], f"and {len(names) - NAMED} more"]
+        said.append(spoken(f"changed since the last check: {', '.join(what)}"))
     return "; ".join(said)
 
 

@@ -127,8 +127,8 @@ def _begin(submissions: list[Any], ignored: list[str], lessons: list[Lesson], nu
     students = f"{len(submissions)} submission{'s' * (len(submissions) != 1)}"
     tell(f"{students}, {names}; inputs of --seed {number}", "strong")
     if ignored:
-        more = f" and {len(ignored) - 5} more" if len(ignored) > 5 else ""
-        tell(f"no submissions, left out: {', '.join(ignored[:5])}{more}", "dim")
+        few = ignored if len(ignored) <= 5 else [*ignored[:5], f"and {len(ignored) - 5} more"]
+        tell(f"no submissions, left out: {', '.join(few)}", "dim")
     if os.name != "posix":
         raise CourseError(
             "grading needs a system with fork (Linux or macOS): run it there, or in a container"

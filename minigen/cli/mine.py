@@ -60,6 +60,8 @@ class Troupe:
             say(f"the engine's own: {_named(self.others, verbose)}")
         else:
             say("the engine's own: nothing that you could have written")
+        if not verbose and len(self.own) + len(self.others) > FEW:
+            say("for all their names: --verbose")
 
     @contextlib.contextmanager
     def on_stage(self) -> Iterator[None]:
@@ -155,9 +157,9 @@ def _short(part: Part) -> str:
 
 def _first(names: Sequence[str], verbose: bool) -> str:
     """The names, or the first few of them"""
-    few = names if verbose or len(names) <= FEW + 1 else names[:FEW]
-    more = f" and {len(names) - FEW} more" if len(few) < len(names) else ""
-    return ", ".join(few) + more
+    if verbose or len(names) <= FEW + 1:
+        return ", ".join(names)
+    return ", ".join([*names[:FEW], f"and {len(names) - FEW} more"])
 
 
 def _named(parts: Sequence[Part], verbose: bool) -> str:
@@ -166,7 +168,7 @@ def _named(parts: Sequence[Part], verbose: bool) -> str:
         return ", ".join(map(_short, parts))
     counts = Counter(part.lesson.short for part in parts)
     each = ", ".join(f"{lesson} {count}" for lesson, count in counts.items())
-    return f"{len(parts)} exercises ({each}); --verbose names them"
+    return f"{len(parts)} ({each})"
 
 
 def speaker(as_json: bool) -> Callable[[str], None]:

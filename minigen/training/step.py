@@ -14,7 +14,7 @@ class Untrained(GraphError):
     """A loss that does not depend on some of the parameters that it is to train."""
 
     def __init__(self, model: Any, names: list[str], count: int, loss: str):
-        said = ", ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")
+        said = ", ".join(names if len(names) <= 4 else [*names[:4], f"and {len(names) - 4} more"])
         self.model, self.names, self.count = model, names, count
         self.what = f"the {loss} does not depend on {said} ({len(names)} of {count} parameters)"
         super().__init__(
