@@ -47,7 +47,7 @@ def opened(kind: str | None) -> Iterator[Communicator]:
         if codes is None:
             print(f"minigen: {_told(team, error)}", file=sys.stderr, flush=True)
             team.abort(code)
-        if team.rank != next(rank for rank, one in enumerate(codes) if one):
+        if team.rank != next((rank for rank, one in enumerate(codes) if one), team.rank):
             raise SystemExit(code) from None
         raise
     team.close()
