@@ -120,6 +120,10 @@ STYLES = {
 }
 
 
+# Those that share `verdicts`, which take seconds, go to one worker.
+shared = pytest.mark.xdist_group("course_check")
+
+
 @pytest.fixture(scope="module")
 def verdicts(tmp_path_factory):
     """All files at once, through the same door: what one does must not touch the next."""
@@ -136,6 +140,7 @@ def verdicts(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", FORGERIES)
+@shared
 def test_a_forgery_is_told_what_it_is(verdicts, name):
     _, code, says = FORGERIES[name]
     verdict = verdicts[name]
@@ -145,6 +150,7 @@ def test_a_forgery_is_told_what_it_is(verdicts, name):
 
 
 @pytest.mark.parametrize("name", REFUSED)
+@shared
 def test_a_file_that_cannot_be_judged_is_refused(verdicts, name):
     verdict = verdicts[f"refused {name}"]
     assert verdict.exit_code == 1
@@ -152,23 +158,27 @@ def test_a_file_that_cannot_be_judged_is_refused(verdicts, name):
 
 
 @pytest.mark.parametrize("name", STYLES)
+@shared
 def test_a_right_answer_in_any_style_passes(verdicts, name):
     verdict = verdicts[f"style {name}"]
     assert verdict.exit_code == 0, [(hole.hole, hole.message) for hole in verdict.holes]
 
 
+@shared
 def test_syntax_errors_show_line_and_caret(verdicts):
     verdict = verdicts["refused syntax"]
     assert verdict.source.splitlines()[0] == "    return (x"
     assert verdict.source.splitlines()[1].index("^") == "    return (x".index("(")
 
 
+@shared
 def test_an_exception_names_the_learners_own_line(verdicts):
     (hole,) = verdicts["its own error"].holes
     source = FORGERIES["its own error"][0].splitlines()
     assert hole.source == "return x @ np.ones(99)" == source[hole.line - 1].strip()
 
 
+@shared
 def test_the_line_shown_is_the_holes_and_not_that_of_code_that_was_given(verdicts):
     """`helper`, which the file came with, raises: the line of `double` that called it is the one to look at."""
     (hole,) = verdicts["given code fails"].holes
