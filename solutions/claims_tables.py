@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from minigen.course.console import filled, width_of
+from minigen.course.console import filled, folded, width_of
 from minigen.course.language import spoken, term
 from solutions.claims_lab import CLASSES, MODELS
 from solutions.e16_claims import matrix, taxonomy
@@ -155,17 +155,6 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
     for first, *rest in rows:
         cells = [" " * (width - width_of(cell)) + cell for cell, width in zip(rest, widths[1:], strict=True)]
         lines.append("  ".join([filled(first, widths[0]), *cells]))
-    return lines
-
-
-def folded(paragraph: str, width: int = 100) -> list[str]:
-    """A paragraph -> its lines, of so many columns at most; none for none"""
-    lines: list[str] = []
-    for word in paragraph.split():
-        if lines and width_of(lines[-1]) + 1 + width_of(word) <= width:
-            lines[-1] += f" {word}"
-        else:
-            lines.append(word)
     return lines
 
 

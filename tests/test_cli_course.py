@@ -207,6 +207,9 @@ def test_hints_are_found_by_their_words(toy, capsys):
     assert "hint 3 of 3\nreturn x * 2" in told("e01:double", "return")
     assert "e01:double, hint 2 of 3" in told("e01", "multiply")
     assert told("e01", "x", "left").count("hint") == 1, "all the words"
+    numbers = re.findall(r"hint (\d) of 3$", told("e01", "x"), re.M)
+    assert numbers == sorted(numbers), "the gentle ones first"
+    assert len(set(numbers)) > 1
     assert "no hint of e01 has 'gradient' in it" in told("e01", "gradient", code=2)
     assert told("twice").splitlines() == [
         "e01:double  return twice x",

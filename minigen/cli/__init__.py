@@ -12,6 +12,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from minigen.course.console import folded
 from minigen.course.language import spoken, take
 from minigen.errors import CourseError, MinigenError
 
@@ -40,6 +41,16 @@ VERBS = {
 HEADINGS = re.compile(r"^(usage|positional arguments|options|verbs):", re.MULTILINE)  # argparse's own
 
 
+class Formatter(argparse.HelpFormatter):
+    """Breaks lines by the columns they take in a terminal, where a Korean letter takes two."""
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        return folded(text, width)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return "\n".join(indent + line for line in folded(text, width - len(indent)))
+
+
 class Parser(argparse.ArgumentParser):
     """Argument errors are one line, like every other error."""
 
@@ -52,7 +63,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         said = {key: spoken(options[key]) for key in ("description", "epilog") if options.get(key)}
-        super().__init__(*args, **options | said)
+        super().__init__(*args, **{"formatter_class": Formatter, **options, **said})
 
     def add_argument(self, *args: Any, **options: Any) -> argparse.Action:
         said = {"help": spoken(options["help"])} if options.get("help") else {}

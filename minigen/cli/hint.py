@@ -73,10 +73,8 @@ def _hints_with(lesson: Lesson, hole: str | None, words: list[str], target: str)
     """Shows the first few hints that have these words."""
     from minigen.course.seeking import hints
 
-    asked, matching = (
-        " ".join(words),
-        sorted(hints(lesson, hole, words), key=lambda one: one.number),
-    )  # gentle first
+    asked = " ".join(words)
+    matching = sorted(hints(lesson, hole, words), key=lambda one: one.number)  # the gentle ones first
     if not matching:
         raise CourseError(
             f"no hint of {target} has {asked!r} in it; `minigen hint {target}` gives the next one"

@@ -59,6 +59,17 @@ def filled(text: str, width: int) -> str:
     return text + " " * (width - width_of(text))
 
 
+def folded(paragraph: str, width: int = 100) -> list[str]:
+    """A paragraph -> its lines, of so many columns at most; none for none"""
+    lines: list[str] = []
+    for word in paragraph.split():
+        if lines and width_of(lines[-1]) + 1 + width_of(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(word)
+    return lines
+
+
 def mark(state: str) -> str:
     """The sign of a state, in ASCII where the output is not Unicode."""
     fancy, plain = MARKS[state]
