@@ -25,9 +25,20 @@ def mpi(n, *words):
 
 def start(*words):
     """mpiexec with these words; skips the test where mpiexec cannot start two ranks that know of each other."""
+    skip_where_it_cannot()
+    return run(*words)
+
+
+def begin(n, *words):
+    """As `mpi`, still running"""
+    skip_where_it_cannot()
+    command = [MPIEXEC, "-n", str(n), sys.executable, *words]
+    return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def skip_where_it_cannot():
     if why := why_not():
         pytest.skip(why)
-    return run(*words)
 
 
 def run(*words):

@@ -1,13 +1,17 @@
 """`minigen train --ranks`: one voice for all ranks, and one line when they cannot begin."""
 
+import signal
 import subprocess
 import sys
 
 import pytest
-from mpi import ROOT, mpi, start, under_mpi
+from mpi import ROOT, begin, mpi, start, under_mpi
 
+from minigen import checkpoint
 from minigen.cli import main
 from minigen.errors import BackendError
+
+TRAIN = ["-m", "minigen", "train", "autoencoder", "--preset", "tiny", "--batch-size", "500"]
 
 
 @under_mpi
@@ -44,6 +48,25 @@ def test_the_command_line_trains_on_two_ranks(tmp_path):
     there = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"checkpoint.npz", "curves.png", "reconstructions.png"} <= there
     assert not (tmp_path / "run-2").exists()
+
+
+@under_mpi
+def test_ctrl_c_at_mpiexec_stops_all_ranks_after_a_step_and_saves(tmp_path):
+    """mpiexec passes it on, each MPI in its own way: as SIGINT or SIGTERM."""
+    words = [*TRAIN, "--epochs", "400", "--ranks", "mpi", "--out", str(tmp_path / "run")]
+    with begin(2, *words) as run:
+        assert run.stderr is not None
+        said = [next(run.stderr), next(run.stderr)]  # how many epochs; the first of them
+        assert said[1].startswith("epoch "), said
+        run.send_signal(signal.SIGINT)
+        _, rest = run.communicate(timeout=60)
+    assert run.returncode != 0
+    assert "Traceback" not in rest
+    _, meta = checkpoint.load(tmp_path / "run" / "checkpoint.npz")
+    assert 0 < meta["step"] < 400 * 12
+    if "interrupted" in rest:  # Open MPI's mpiexec is gone before the last line
+        assert f"minigen: interrupted after step {meta['step']:,}, saved in {tmp_path / 'run'}" in rest
+        assert "go on with `mpiexec -n 2 minigen train autoencoder --resume --out" in rest
 
 
 @under_mpi
