@@ -217,6 +217,9 @@ def test_a_sentence_is_found_by_its_longest_template_and_its_gaps_are_sentences_
     assert say("x is not here (get y), z is not here (get z)") == "x 없음(y 하세요), z 없음(z 하세요)"
     assert say("it is off, at 2: yours 3: the sign is flipped") == "위치 2: 3, 다름: 부호가 반대"
     assert say("and 3 plurals") == "3 복수"
+    call = "op(x: (2, 3) float32, axes=(0, 1)): "
+    assert say(f"{call}x is wrong: the sign is flipped") == f"{call}x가 틀림: 부호가 반대"
+    assert say(f"{call}what nobody knows") == f"{call}what nobody knows"
     for text in ("not translated yet", "", "  ", "(2, 3)", "nobody knows: this, or that"):
         assert say(text) == text
 

@@ -190,10 +190,10 @@ def page(
 
 def texts(count: int, n: int) -> dict[str, str]:
     """Number of test images, of numbers in a code -> what stands in the page, by its marks, in the chosen language"""
-    size = "one number" if n == 1 else f"{n} numbers"
+    size = "one number in all" if n == 1 else f"{n} numbers in all"
     kind = "one number of the code" if n < 3 else "a principal axis of the codes, that of most variance first"
     said = {
-        "__DRAG__": f"Drag in the square. Every point in it is a code, {size} in all, and the picture on the right is "
+        "__DRAG__": f"Drag in the square. Every point in it is a code, {size}, and the picture on the right is "
         "what the trained decoder draws for it: the whole network is in this page, and it is computed anew at every "
         "move.",
         "__LEGEND__": f"Each axis is {kind}. Its unit is the standard deviation of the {count} test images' codes: "

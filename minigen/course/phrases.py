@@ -12,9 +12,10 @@ import string
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-JOINTS = re.compile(r"(: |; |, |\. |(?:^| )\(|\)| and |\n)")
+JOINTS = re.compile(r"(\): |: |; |, |\. |(?:^| )\(|\)| and |\n)")
+CALL = re.compile(r"[\w.]+\(")
 ADDED = re.compile(r"[:;,.] | \(")
-MOST = 24  # pieces between joints that are tried; a longer text is no sentence
+MOST = 40  # pieces between joints that are tried; a longer text is no sentence
 LONGEST = 4000
 WAYS = 12  # in which one template is tried on one text
 
@@ -51,9 +52,16 @@ class Phrases:
         return self.told[text]
 
     def _best(self, text: str) -> tuple[str, int]:
-        """One sentence or several, whichever explains more; several, if both explain as much."""
+        """One sentence or several, whichever explains more; several, if both explain as much.
+
+        `conv2d(x: (3, 4), w: (2, 2)): the kernel ...` is a call, as the engine's errors begin with it, and a sentence.
+        """
         whole, parts = self._whole(text), self._parts(text)
-        return whole if whole and whole[1] > parts[1] else parts
+        best = whole if whole and whole[1] > parts[1] else parts
+        if begin := _after_call(text):
+            said, letters = self._say(text[begin:])
+            best = (text[:begin] + said, letters) if letters >= best[1] else best
+        return best
 
     def _whole(self, text: str) -> tuple[str, int] | None:
         """The translation of a text that is one sentence; None if it is none that is known.
@@ -138,6 +146,15 @@ def _split(text: str, count: int) -> list[str]:
             return [text[:at], *_split(text[at:], count - 1)]
         depth += (letter in "([") - (letter in ")]")
     return [text, *[""] * (count - 1)]
+
+
+def _after_call(text: str) -> int:
+    """Where the sentence begins after `name(operands): `; 0 where there is no such beginning."""
+    call = CALL.match(text)
+    end = text.find("): ", call.end()) if call else -1
+    while end >= 0 and not _balanced(text[: end + 1]):
+        end = text.find("): ", end + 1)
+    return end + 3 if end >= 0 else 0
 
 
 def _balanced(text: str) -> bool:
