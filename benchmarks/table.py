@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable
 
 from benchmarks.cases import COURSE
 from benchmarks.peers import PEERS
@@ -53,27 +54,31 @@ def cells(record: dict, names: list[str], others: list[str]) -> list[str]:
 
 def sampler_rows(records: list[dict], names: list[str]) -> Table:
     """Header and cells. The ratio is the other way round, for it is large: how many times as fast minigen draws."""
-    others = [name for name in names if name != "minigen"]
-    header = ["case", "threads", *(f"{PEERS[name].title}, ms" for name in names)]
-    header += [f"{PEERS[name].title} / minigen" for name in others]
-    body = []
-    for record in records:
-        row = [record["case"], str(record["threads"])]
-        row += [number(figure(record, name, "median_ms")) for name in names]
-        body.append(row + [number(inverse(record["ratios"].get(name))) for name in others])
-    return header, body
+    return beside(records, names, "ms", "median_ms", "{} / minigen", inverse)
 
 
 def memory_rows(records: list[dict], names: list[str]) -> Table:
     """Header and cells: the most memory resident during a step. A ratio is minigen's over the peer's."""
+    return beside(records, names, "MB", "peak_mb", "minigen / {}", lambda ratio: ratio)
+
+
+def beside(
+    records: list[dict],
+    names: list[str],
+    unit: str,
+    measure: str,
+    title: str,
+    shown: Callable[[float | None], float | None],
+) -> Table:
+    """Header and cells: what each peer measured, then the ratio to each of them, as `shown` makes it, under `title`"""
     others = [name for name in names if name != "minigen"]
-    header = ["case", "threads", *(f"{PEERS[name].title}, MB" for name in names)]
-    header += [f"minigen / {PEERS[name].title}" for name in others]
+    header = ["case", "threads", *(f"{PEERS[name].title}, {unit}" for name in names)]
+    header += [title.format(PEERS[name].title) for name in others]
     body = []
     for record in records:
         row = [record["case"], str(record["threads"])]
-        row += [number(figure(record, name, "peak_mb")) for name in names]
-        body.append(row + [number(record["ratios"].get(name)) for name in others])
+        row += [number(figure(record, name, measure)) for name in names]
+        body.append(row + [number(shown(record["ratios"].get(name))) for name in others])
     return header, body
 
 

@@ -366,7 +366,7 @@ def test_row_lstm_value(lesson, rng):
             ),
             "h begins at zero above the map: expected h0": np_row_lstm(x, p, h0=False),
             "c begins at zero above the map: expected c0": np_row_lstm(x, p, c0=False),
-            "the bias b is missing": np_row_lstm(x, p, b=False),
+            "the bias b is missing: it is added to every gate": np_row_lstm(x, p, b=False),
             "rows are read from the bottom to the top": upside_down,
             "it is the cell c of each row; the layer gives h": np_row_lstm(x, p, give="c"),
             "row r is h of the row BEFORE it: keep h after the step": np_row_lstm(x, p, give="before"),
@@ -631,7 +631,7 @@ def test_one_direction_value(lesson, rng):
                 ),
                 "h begins at zero: expected h0": np_direction(x, p, h0=False),
                 "c begins at zero: expected c0": np_direction(x, p, c0=False),
-                "the bias b is missing": np_direction(x, p, b=False),
+                "the bias b is missing: it is added to every gate": np_direction(x, p, b=False),
                 "rows are read from the bottom to the top": upside_down,
                 "columns are read from the right to the left": np_direction(x[..., ::-1], p)[..., ::-1],
             },
@@ -689,7 +689,7 @@ def test_shift_down(lesson, rng):
             lesson.shift_down(Tensor(y)),
             wanted,
             {
-                "nothing has moved": y,
+                "nothing has moved: row i is what row i - 1 was": y,
                 "the rows have moved UP: row i must become row i + 1": up,
                 "the last row has come back as the first: the first row is zeros, the last row is lost": np.roll(
                     y, 1, 2

@@ -241,7 +241,7 @@ def test_least_squares_value(lesson, rng):
                     sig(l) - label
                 ).mean()
                 / 2,
-                "the distances are not squared": np.abs(l - label).mean() / 2,
+                "the distances are not squared: expected (logit - label)^2": np.abs(l - label).mean() / 2,
                 "the label is added; expected logit - label": np.square(l.astype(np.float64) + label).mean()
                 / 2,
                 "the mean is taken before the square": (l.mean() - label) ** 2 / 2,
@@ -322,7 +322,7 @@ def test_penalty_of_a_linear_critic(lesson, rng):
                     ** 2,
                     "the penalty is the norm, not (norm - 1)^2": length,
                     "the norm is squared before 1 is subtracted: expected (norm - 1)^2": (length**2 - 1) ** 2,
-                    "|norm - 1| is not squared": abs(length - 1),
+                    "|norm - 1| is not squared: expected (norm - 1)^2": abs(length - 1),
                     "one-sided: a slope below 1 must cost as well": max(0.0, length - 1) ** 2,
                     "the norm is of the whole batch; each example has a norm of its own": (
                         length * shape[0] ** 0.5 - 1
