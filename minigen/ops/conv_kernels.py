@@ -8,6 +8,7 @@ Three things make them fast, besides columns that stay in cache (minigen.ops.con
 - A transposed convolution is several ordinary ones side by side: minigen.ops.conv_phases.
 """
 
+import math
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import Any
@@ -15,18 +16,33 @@ from typing import Any
 import numpy as np
 
 from minigen import workers
-from minigen.ops.conv_columns import FEW_CHANNELS, Window, blocks, chunks, product, rows_of
+from minigen.ops.conv_columns import (
+    FEW_CHANNELS,
+    Window,
+    blocks,
+    chunks,
+    from_kernel_rows,
+    kernel_rows,
+    product,
+    rows_of,
+)
 from minigen.ops.conv_phases import Work, fill_by_phases, fold
 from minigen.ops.geometry import Geometry, Pair
 
-WORTH_SHARING = 1 << 22  # multiplications; below, waking another thread costs more than it saves
-RANGES = 4  # of images for each worker: a worker that starts late, or is held up, does fewer of them
+WORTH_SHARING = 1 << 24  # multiplications; below, waking another thread costs more than it saves
+WORTH_A_RANGE = (
+    1 << 24
+)  # multiplications; with smaller ranges two threads wait for the interpreter more than they work
+RANGES = 4  # of images for each worker at most: a worker that starts late, or is held up, does fewer of them
+ENOUGH_PLACES = (
+    1024  # of a range of `weight`: its sum is added to the others, which costs as much as a few hundred
+)
 
 
 def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -> np.ndarray:
     """x (N, C, H, W), w (F, C, kh, kw), b (F,) or None -> y (N, F, H', W')"""
     size, f, dtype = geo.output_size(x.shape[2:]), w.shape[0], np.result_type(x, w)
-    window, matrix, bias = _forward_window(geo, size), _matrix(w, geo.taps, dtype), _line(b, size[1], dtype)
+    window, matrix, bias = _forward_window(geo, size), _matrix(w, geo, dtype), _line(b, size[1], dtype)
     y = np.empty((len(x), *size, f), dtype)
 
     def work(ranges: Iterable[Pair]) -> None:
@@ -44,32 +60,30 @@ def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -
 def weight(x: np.ndarray, g: np.ndarray, geo: Geometry) -> np.ndarray:
     """x (N, C, H, W), g (N, F, H', W') -> w (F, C, kh, kw), zero at taps that are not visible"""
     c, f, dtype = x.shape[1], g.shape[1], np.result_type(x, g)
-    window, rows = _forward_window(geo, g.shape[2:]), len(geo.taps) * c
-    sums: dict[
-        int, np.ndarray
-    ] = {}  # of each range, added in their order: the same ranges give the same bits
+    window, seen = _forward_window(geo, g.shape[2:]), len(geo.taps) * c
+    sums: dict[int, np.ndarray] = {}  # of each range: the same ranges give the same bits, whoever did them
 
     def work(ranges: Iterable[Pair]) -> None:
-        product, total = np.empty((rows, f), dtype), np.empty(0)
+        product, begun = np.empty((f, seen), dtype), [(0, 0)]
 
-        def begun() -> Iterator[Pair]:
-            nonlocal total
-            for first, last in ranges:
-                total = sums[first] = np.zeros((rows, f), dtype)
-                yield first, last
+        def noted() -> Iterator[Pair]:
+            for one in ranges:
+                begun[0] = one
+                yield one
 
-        for part, columns in chunks(x, window, begun(), dtype, f):
-            np.matmul(columns.T, rows_of(g, part, dtype), out=product)
-            np.add(total, product, out=total)
+        for part, columns in chunks(x, window, noted(), dtype, f):
+            first = begun[0][0]
+            if first in sums:
+                sums[first] += np.matmul(rows_of(g, part, dtype).T, columns, out=product)
+            else:
+                sums[first] = np.matmul(rows_of(g, part, dtype).T, columns)
 
-    _share(len(x), g.size * rows, work)
-    total = np.zeros((rows, f), dtype)
-    for first in sorted(sums):
-        total += sums[first]
-    full = np.zeros((f, c, *geo.kernel), dtype)
-    for t, (a, b) in enumerate(geo.taps):
-        full[:, :, a, b] = total[t * c : (t + 1) * c].T
-    return full
+    images = -(-ENOUGH_PLACES // max(1, math.prod(g.shape[2:])))
+    _share(len(x), g.size * seen, work, least=images)
+    total = np.zeros((f, seen), dtype) if not sums else sums.pop(min(sums))
+    for start in sorted(sums):
+        total += sums[start]
+    return from_kernel_rows(total.reshape(f, len(geo.taps), c), geo.taps, geo.kernel)
 
 
 def transposed(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry, size: Pair) -> np.ndarray:
@@ -81,10 +95,16 @@ def transposed(g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry
     return x.transpose(0, 3, 1, 2)
 
 
-def _share(n: int, multiplications: int, *works: Work) -> None:
-    """Do each of `works` for all n images: alone, or every worker with ranges of them, as long as there are any."""
+def _share(n: int, multiplications: int, *works: Work, least: int = 1) -> None:
+    """Do each of `works` for all n images: alone, or every worker with ranges of them, as long as there are any.
+
+    least: images of a range, where there are that many.
+    """
     parts = workers.count() if multiplications > WORTH_SHARING else 1
-    ranges = workers.split(n, RANGES * parts) if parts > 1 else [(0, n)]
+    each = min(
+        RANGES, n // (parts * least), multiplications // (parts * WORTH_A_RANGE)
+    )  # ranges for each worker
+    ranges = workers.split(n, parts * max(1, each)) if parts > 1 else [(0, n)]
     left = [iter(ranges) for _ in works]  # the interpreter gives each range to one worker only
 
     def task() -> None:
@@ -99,12 +119,9 @@ def _forward_window(geo: Geometry, size: Pair) -> Window:
     return Window(geo.stride, size, blocks(geo.taps, geo.dilation, (-geo.padding[0], -geo.padding[1])))
 
 
-def _matrix(w: np.ndarray, taps: tuple[Pair, ...], dtype: Any) -> np.ndarray:
+def _matrix(w: np.ndarray, geo: Geometry, dtype: Any) -> np.ndarray:
     """(F, C, kh, kw) -> (taps * C, F)"""
-    matrix = np.empty((len(taps), w.shape[1], w.shape[0]), dtype)
-    for t, (a, b) in enumerate(taps):
-        matrix[t] = w[:, :, a, b].T
-    return matrix.reshape(-1, w.shape[0])
+    return kernel_rows(w, geo.taps, dtype).reshape(len(w), -1).T
 
 
 def _line(b: np.ndarray | None, width: int, dtype: Any) -> np.ndarray | None:

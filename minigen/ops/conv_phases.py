@@ -17,7 +17,7 @@ import numpy as np
 
 from minigen import workers
 from minigen.ops import conv_columns
-from minigen.ops.conv_columns import Window, blocks, chunks, product, rows_of
+from minigen.ops.conv_columns import Window, blocks, chunks, kernel_rows, product, rows_of
 from minigen.ops.geometry import Geometry, Pair
 
 Work = Callable[[Iterable[Pair]], None]  # does ranges (first, last) of the images, taken when they are needed
@@ -48,7 +48,8 @@ def fill_by_phases(
 ) -> list[Work]:
     """The works, one for each phase, that fill x (N, H, W, C) from g (N, F, H', W') and w (F, C, kh, kw)"""
     c, found = x.shape[3], phases(geo, x.shape[1:3])
-    matrices = [[_matrix(w, row) for row in phase.rows] for phase in found]
+    rows = kernel_rows(w, geo.taps, w.dtype)
+    matrices = [[_matrix(rows, geo.taps, row) for row in phase.rows] for phase in found]
     if sum(len(row.taps) for phase in found for row in phase.rows) < math.prod(geo.stride):
         x[...] = 0 if b is None else b  # some places see no tap at all
     bias = None if b is None else np.tile(b.astype(x.dtype, copy=False), x.shape[2])
@@ -143,22 +144,21 @@ def _phase(geo: Geometry, size: Pair, shape: tuple[Pair, ...], members: list) ->
     return Phase(window, tuple(rows))
 
 
-def _matrix(w: np.ndarray, row: Row) -> np.ndarray:
-    """(F, C, kh, kw) -> (taps * F, phases * C)"""
-    matrix = np.empty((len(row.taps[0]), w.shape[0], len(row.taps), w.shape[1]), w.dtype)
-    for m, taps in enumerate(row.taps):
-        for t, (a, b) in enumerate(taps):
-            matrix[t, :, m] = w[:, :, a, b]
-    return matrix.reshape(-1, len(row.taps) * w.shape[1])
+def _matrix(rows: np.ndarray, taps: tuple[Pair, ...], row: Row) -> np.ndarray:
+    """kernel_rows (F, all taps, C) -> (taps * F, phases * C)"""
+    f, _, c = rows.shape
+    matrix = np.empty((len(row.taps[0]), f, len(row.taps), c), rows.dtype)
+    for m, seen in enumerate(row.taps):
+        for t, tap in enumerate(seen):
+            matrix[t, :, m] = rows[:, taps.index(tap)]
+    return matrix.reshape(-1, len(row.taps) * c)
 
 
 def fold(x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -> list[Work]:
     """The work that fills x (N, H, W, C) from g (N, F, H', W') and w (F, C, kh, kw), for few channels C"""
     c, t, (h, width), (ph, pw) = x.shape[3], len(geo.taps), x.shape[1:3], geo.padding
     places = g.shape[2] * g.shape[3]
-    matrix = np.empty((t, c, w.shape[0]), w.dtype)
-    for i, (a, e) in enumerate(geo.taps):
-        matrix[i] = w[:, :, a, e].T
+    matrix = kernel_rows(w, geo.taps, w.dtype).reshape(len(w), t * c).T
     images = max(1, conv_columns.CHUNK_BYTES // max(1, places * (t * c + g.shape[1]) * x.itemsize))
 
     def work(ranges: Iterable[Pair]) -> None:
@@ -166,7 +166,7 @@ def fold(x: np.ndarray, g: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo:
         for part in (slice(*piece) for piece in pieces):
             rows = rows_of(g, (part, slice(None)), x.dtype)  # (places, F)
             added = workers.scratch("product", (t * c, len(rows)), x.dtype)
-            np.matmul(matrix.reshape(t * c, w.shape[0]), rows.T, out=added)
+            np.matmul(matrix, rows.T, out=added)
             maps = added.reshape(t, c, part.stop - part.start, *g.shape[2:])  # (T, C, n, H', W')
             total = workers.scratch("total", (c, maps.shape[2], h + 2 * ph, width + 2 * pw), x.dtype)
             total[...] = 0
