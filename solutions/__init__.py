@@ -1,1 +1,1 @@
-"""The reference solutions: one file per lesson, each the only hand-written source of its lesson."""
+"""The reference solutions: one file per lesson, each its only hand-written source; and `waves`, only to be read."""

@@ -1,6 +1,7 @@
 """16 images drawn from pixelcnn_step's model, pixel by pixel, 28x28, from given uniform numbers.
 
-minigen draws with the cached sampler of lesson e12, which computes every feature once. PyTorch eager and JAX draw as
+minigen draws as `minigen sample` does: every feature computed once, as by lesson e12's cached sampler, and several rows
+at a time (solutions/waves.py). PyTorch eager and JAX draw as
 one writes it first: the whole network for each of the 784 pixels. PyTorch *tuned* is the same cache written in PyTorch:
 what is left between it and minigen is not the algorithm. Compared first: the logits of given images, each its own way.
 """
@@ -38,29 +39,43 @@ def answer(logits, x: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def minigen(size, weights, inputs, tuned):
-    """Lesson e12's sampler, lesson e11's model"""
+    """Lesson e11's model, in waves"""
+    from solutions.waves import Waves, in_waves
+
+    def logits(model, x):
+        line, waves = x.reshape(len(x), -1), Waves(model, len(x))
+        found = np.empty_like(line)
+        for here in map(waves.begin, range(waves.times)):
+            found[:, here] = waves.logits().reshape(-1, len(x)).T
+            waves.put(line[:, here].T, 0)
+        return found.reshape(x.shape)
+
     model = course_model(size)
-    return carried(model, model.parameters(), weights, inputs)
+    return carried(model, model.parameters(), weights, inputs, in_waves, logits)
 
 
-def carried(model, parameters, weights, inputs) -> Run:
-    """A course model, its parameters in the case's order -> images by the sampler that computes each feature once"""
-    from solutions.e12_sampling import cached, sample
+def by_pixel(model, x: np.ndarray) -> np.ndarray:
+    """The logits of given images, as lesson e12's sampler computes them"""
+    from solutions.e12_sampling import cached
+
+    predict, logits = cached(model, len(x)), np.empty_like(x)
+    for i, j in np.ndindex(*x.shape[2:]):
+        logits[:, 0, i, j] = predict(x, i, j)[:, 0, 0]
+    return logits
+
+
+def carried(model, parameters, weights, inputs, sample=None, logits=by_pixel) -> Run:
+    """A course model, its parameters in the case's order -> images by `sample`, or by lesson e12's cached sampler"""
+    from solutions import e12_sampling
 
     for p, w in zip(parameters, weights, strict=True):
         p.data = w
     x, u = inputs
 
     def step():
-        return sample(model, len(x), Given(u))
+        return (sample or e12_sampling.sample)(model, len(x), Given(u))
 
-    def values():
-        predict, logits = cached(model, len(x)), np.empty_like(x)
-        for i, j in np.ndindex(*x.shape[2:]):
-            logits[:, 0, i, j] = predict(x, i, j)[:, 0, 0]
-        return answer(logits, x)
-
-    return Run(step, values, sum(p.size for p in parameters))
+    return Run(step, lambda: answer(logits(model, x), x), sum(p.size for p in parameters))
 
 
 def torch(size, weights, inputs, tuned):
