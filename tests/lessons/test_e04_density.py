@@ -288,6 +288,28 @@ def test_squeeze_twice(lesson, rng):
     assert near(alone, codes), "the code of a row depends on the other rows: use the mean that was given"
 
 
+# Samplers
+
+
+def must_draw_anew(model, elsewhere, rng):
+    """Nothing is kept from one call to the next. `elsewhere`: such a model whose numbers are all larger"""
+    first, then, few = (model.sample(n, rng) for n in (5, 5, 3))
+    columns = np.shape(first)[1]
+    must_have_shape(few, (3, columns), "sample(3) after sample(5)", "n is that of this call, keep no answer")
+    assert not (numbers(first) == numbers(then)).any(), (
+        "a second call with the same rng gives numbers of the first again: every call draws its own from that rng (is "
+        "an answer kept, or an rng of your own seeded anew?)"
+    )
+    seed = int(rng.integers(2**31))
+    one, same = (numbers(model.sample(5, np.random.default_rng(seed))) for _ in "ab")
+    assert np.array_equal(one, same), (
+        "two rngs of the same seed give different samples: draw from the rng that was given, and from nothing else"
+    )
+    assert numbers(elsewhere.sample(5, rng)).min() > numbers(then).max(), (
+        "a second model, which lies elsewhere, draws samples of the first: ask self for its values at every call"
+    )
+
+
 # Histogram
 
 
@@ -437,6 +459,9 @@ def test_histogram_samples(lesson, rng):
             f"inside bin {b} the samples are not spread evenly: a uniform number of its own for each sample, times "
             "the width of its bin"
         )
+    elsewhere = lesson.Histogram(edges + 50)
+    elsewhere.heights = h.heights
+    must_draw_anew(h, elsewhere, rng)
 
 
 # probability
@@ -660,6 +685,9 @@ def test_gaussian_samples(lesson, rng):
     assert (np.abs(fourth - 3) < 0.5).all(), (
         f"the samples have the right covariance, but are not normal (fourth moments {fourth}, expected 3)"
     )
+    elsewhere = lesson.Gaussian()
+    elsewhere.mean, elsewhere.cov = g.mean + 100, g.cov
+    must_draw_anew(g, elsewhere, rng)
 
 
 # Bernoulli
@@ -876,6 +904,7 @@ def test_kernel_samples(lesson, rng):
     assert len(np.unique(noise.round(9), axis=0)) > 0.99 * n, (
         "samples share their noise: draw it for each of them"
     )
+    must_draw_anew(model, lesson.KernelDensity(data + 1000, width), rng)
 
 
 # choose_width
@@ -883,9 +912,10 @@ def test_kernel_samples(lesson, rng):
 
 @pytest.mark.hole("choose_width", kind="value")
 def test_width_is_chosen_on_validation(lesson, rng):
-    for widths in ([0.2, 0.4, 0.8, 2.0, 5.0, 50.0], [0.01, 0.05, 0.2, 0.4, 0.8, 2.0, 5.0]):
-        train, validation = rng.normal(size=(40, 2)), rng.normal(size=(60, 2))
-        order = rng.permutation(widths).tolist()
+    few, many = [0.2, 0.4, 0.8, 2.0, 5.0, 50.0], [0.01, 0.05, 0.2, 0.4, 0.8, 2.0, 5.0]
+    for widths, scale in ((few, 1), (many, 1), (few, 7)):
+        train, validation = rng.normal(0, scale, (40, 2)), rng.normal(0, scale, (60, 2))
+        order = (scale * rng.permutation(widths)).tolist()
         scores = {w: kernel_log(validation, train, w) for w in order}
         mean = {w: s.mean() for w, s in scores.items()}
         back = {w: kernel_log(train, validation, w).mean() for w in order}

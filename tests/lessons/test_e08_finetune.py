@@ -284,6 +284,11 @@ def test_freeze(lesson, rng):
     )
     x = images(rng, 4).reshape(4, D)
     assert not getattr(encoder(x), "requires_grad", False), "a frozen encoder records a graph"
+    second = Normalised(rng)
+    lesson.freeze(second)
+    assert not second.parameters() and not any(part.training for part in second.modules()), (
+        "a second encoder was not frozen: freeze does its work at every call, whatever it has frozen before"
+    )
 
 
 # transfer

@@ -582,6 +582,10 @@ def test_fit_value(lesson, rng):
         likely,
         f"b is {found[:4]}..., expected log((ones + 1/2) / (zeros + 1/2)): {wanted[:4]}",
     )
+    model.fit(1 - x.reshape(n, SIDE, SIDE))
+    assert near(model.b, -wanted), (
+        "a second fit, to the negatives of the same images, must give every b the other sign: each fit counts anew"
+    )
 
 
 @pytest.mark.hole("Independent.fit", kind="step")
@@ -807,13 +811,13 @@ def cubic(x):
 @pytest.mark.hole("dependency_matrix", kind="value")
 def test_dependencies_value(lesson, rng):
     d = int(rng.integers(5, 9))
-    weights = rng.choice([-2.0, -1.0, 1.0, 2.0], (d, d)) * (rng.random((d, d)) < 0.4)
-    weights[rng.integers(2, d)] = 0  # a logit that depends on nothing
-    weights[0, :2], weights[1, :2] = (-1, 1), (0, 1)  # not symmetric, not triangular, of both signs
-    wanted = weights != 0
     x = np.repeat(np.float32([0, 1]), 4)[:, None] * np.ones((1, d), np.float32)
     x = rng.permuted(x, axis=0)  # every pixel is 1 in half of the images
     for bend in (lambda x: x * 0.7, cubic):
+        weights = rng.choice([-2.0, -1.0, 1.0, 2.0], (d, d)) * (rng.random((d, d)) < 0.4)
+        weights[rng.integers(2, d)] = 0  # a logit that depends on nothing
+        weights[0, :2], weights[1, :2] = (-1, 1), (0, 1)  # not symmetric, not triangular, of both signs
+        wanted = weights != 0
         found = np.asarray(lesson.dependency_matrix(bent(weights, bend), x))
         assert found.shape == (d, d), f"{d} pixels give a matrix of shape {found.shape}; expected ({d}, {d})"
         assert found.dtype == bool, f"the matrix is {found.dtype}; expected bool: depends, or does not"
