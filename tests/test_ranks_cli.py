@@ -51,6 +51,43 @@ def test_the_command_line_trains_on_two_ranks(tmp_path):
 
 
 @under_mpi
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [
+        (("--epochs", "x"), "minigen train: argument --epochs: 'x' will not do, expected a whole number from 1 on; `"),
+        (("--batch-size", "1"), "minigen: a batch has 1 image for 2 ranks: each needs one; choose another"),
+    ],
+)  # fmt: skip
+def test_a_command_that_ranks_refuse_is_refused_once_and_leaves_nothing(option, says, tmp_path):
+    done = mpi(2, *TRAIN, *option, "--ranks", "mpi", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    ours = [line for line in done.stderr.splitlines() if "minigen" in line]
+    assert len(ours) == 1
+    assert ours[0].startswith(says)
+    assert list(tmp_path.iterdir()) == []
+
+
+@under_mpi
+def test_a_command_that_one_rank_alone_refuses_ends_all(tmp_path):
+    train = [sys.executable, *TRAIN, "--ranks", "mpi", "--out", tmp_path / "run"]
+    done = start("-n", 1, *train, ":", "-n", 1, *train, "--epochs", "x")
+    assert done.returncode == 2
+    ours = [line for line in done.stderr.splitlines() if "minigen" in line]
+    assert len(ours) == 1
+    assert ours[0].startswith("minigen: rank 1 of 2: minigen train: argument --epochs: 'x' will not do")
+    assert ours[0].endswith("; all ranks are stopped")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_command_that_is_none_is_told_to_one_process_as_ever(capsys):
+    for words in ([], ["--ranks"], ["--ranks", "smoke"], ["--ranks=mpi"]):
+        assert main(["train", "vae", "--epochs", "x", *words]) == 2
+        said = capsys.readouterr().err
+        assert said.startswith("minigen train: argument --epochs: 'x' will not do")
+        assert said.count("\n") == 1
+
+
+@under_mpi
 def test_ctrl_c_at_mpiexec_stops_all_ranks_after_a_step_and_saves(tmp_path):
     """mpiexec passes it on, each MPI in its own way: as SIGINT or SIGTERM."""
     words = [*TRAIN, "--epochs", "400", "--ranks", "mpi", "--out", str(tmp_path / "run")]

@@ -51,11 +51,15 @@ class Formatter(argparse.HelpFormatter):
         return "\n".join(indent + line for line in folded(text, width - len(indent)))
 
 
+class UsageError(MinigenError):
+    """Words that no verb takes; the line begins with the verb."""
+
+
 class Parser(argparse.ArgumentParser):
     """Argument errors are one line, like every other error."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(2, spoken(f"{self.prog}: {message}; `{self.prog} --help` shows what fits\n"))
+        raise UsageError(f"{self.prog}: {message}; `{self.prog} --help` shows what fits")
 
     def format_help(self) -> str:
         """Its headings in the chosen language; the rest was translated when it was added."""
@@ -77,7 +81,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except MinigenError as error:
-        print(f"minigen: {spoken(str(error))}", file=sys.stderr)
+        who = "" if isinstance(error, UsageError) else "minigen: "
+        print(f"{who}{spoken(str(error))}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
@@ -114,6 +119,11 @@ def _run(argv: list[str]) -> int:
     parser.set_defaults(run=getattr(loaded, "status", None))
     try:
         args = parser.parse_args(argv)
+    except UsageError as error:
+        refuse = getattr(loaded, "refuse", None)  # a family may have more to do than to say so
+        if refuse:
+            refuse(error, argv)
+        raise
     except SystemExit as stop:
         return int(stop.code or 0)
     return int(args.run(args))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import sys
 import time
@@ -25,7 +26,7 @@ from minigen.cli.models import (
 )
 from minigen.course.console import say, tell
 from minigen.course.language import spoken
-from minigen.errors import CourseError
+from minigen.errors import CourseError, MinigenError
 
 if TYPE_CHECKING:
     from minigen.cli.mine import Troupe
@@ -89,6 +90,17 @@ def run_train(args: argparse.Namespace) -> int:
         return 130
 
 
+def refuse(error: MinigenError, argv: list[str]) -> None:
+    """A command that is none, given to several ranks: ends all but the first of them, which says so."""
+    from minigen import ranks
+
+    words = argparse.ArgumentParser(add_help=False)
+    words.add_argument("--ranks", nargs="?")
+    kind = words.parse_known_args(argv)[0].ranks
+    with contextlib.suppress(MinigenError), ranks.opened(kind):  # one process alone is told the same
+        raise error
+
+
 def run_sample(args: argparse.Namespace) -> int:
     """0 drawn; 2 the model is none to draw from."""
     import numpy as np
@@ -122,6 +134,7 @@ def _drawn(sample: Callable[..., Any], n: int, rng: Any) -> Any:
 def _train(args: argparse.Namespace, module: ModuleType, troupe: Troupe, team: Communicator) -> int:
     from minigen import data, ranks, training
     from minigen.training.folder import fresh
+    from minigen.training.together import shares
 
     begun = time.monotonic()
     home = args.out or RUNS / args.model
@@ -132,6 +145,7 @@ def _train(args: argparse.Namespace, module: ModuleType, troupe: Troupe, team: C
         _rehearse(args, module, troupe, saved, dataset, folder, aloud=team.rank == 0)
     with troupe.on_stage():
         model = build(module, saved, None if args.mine else folder)
+        shares(team, model, len(dataset.train), saved["batch_size"])
         if folder is None:
             folder = Path(ranks.once(team, lambda: str(fresh(home))))
 

@@ -50,8 +50,7 @@ class Together:
         """RankError if the ranks are not about to do the same, or a batch has no image for one of them"""
         if not self.alone:
             ranks.agree(self.team, _matters(run))
-            rest = len(run.dataset.train) % run.batches.size or run.batches.size
-            ranks.cut(self.team, rest, _parts(self.model))
+            shares(self.team, self.model, len(run.dataset.train), run.batches.size)
 
     @contextlib.contextmanager
     def as_one(self, run: Run) -> Iterator[None]:
@@ -158,6 +157,12 @@ class Step:
         weight = share.weight(self.pairs)
         self.pairs += 1
         return self.together.sum(gradients(model, name, loss, optimizer, weight))
+
+
+def shares(team: ranks.Communicator, model: Any, images: int, batch_size: int) -> None:
+    """RankError if the smallest batch of an epoch, the last, has no image for one of the ranks"""
+    if team.size > 1:
+        ranks.cut(team, images % batch_size or batch_size, _parts(model))
 
 
 def _parts(model: Any) -> int:
