@@ -33,7 +33,7 @@ WORTH_SHARING = 1 << 24  # multiplications; below, waking another thread costs m
 WORTH_A_RANGE = (
     1 << 24
 )  # multiplications; with smaller ranges two threads wait for the interpreter more than they work
-RANGES = 4  # of images for each worker at most: a worker that starts late, or is held up, does fewer of them
+RANGES = 2  # of images for each worker at most: a worker that starts late, or is held up, does fewer of them
 ENOUGH_PLACES = (
     1024  # of a range of `weight`: its sum is added to the others, which costs as much as a few hundred
 )

@@ -70,7 +70,7 @@ def forward(x: Array, h0: Array, c0: Array, W_x: Array, W_h: Array, b: Array) ->
     M[:, :, 2 * h : -1], M[:, :, -1] = W_x[:, :, :, 0, 0], b
     M[:, : 3 * h] *= -1.0
     both = xp.empty((2, N, H * W, h), M.dtype)
-    shards = [Shard(a, z) for a, z in lstm_cell.cut(N, min(H, W), M.size * N * H * W)]
+    shards = [Shard(a, z) for a, z in lstm_cell.cut(N, min(H, W), M.size * N * H * W / max(1, H + W - 1))]
     lstm_cell.each(_forward, shards, _line(x), h0, c0, M, (H, W), both)
     y, right = both
     y[:, W:] += right[:, : H * W - W]

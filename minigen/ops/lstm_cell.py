@@ -19,7 +19,9 @@ from minigen.backend import Array, active, xp
 COLUMNS = (
     1024  # of a step's blocks: with more they leave the cache, with fewer the calls cost more than the work
 )
-SHARED_FROM = 4e6  # multiplications of a layer from which a second worker pays off
+SHARED_FROM = (
+    5e6  # multiplications of a step from which a second worker pays off: below, both wait for the interpreter
+)
 
 
 def forward(G: Array, c: Array, tanh_c: Array, h: Array) -> None:
@@ -67,7 +69,8 @@ def _gates(G: Array) -> list[Array]:
 
 def cut(N: int, places: int, multiplications: float) -> list[tuple[int, int]]:
     """A batch of N examples in consecutive shards (first, behind the last), with at most COLUMNS columns if an example
-    has that many places in a step; as many for each worker. A device takes the batch as a whole."""
+    has that many places in a step; as many for each worker, if a step has many multiplications. A device takes the
+    batch as a whole."""
     if active().name != "numpy" or N == 0:
         return [(0, N)]
     crew = workers.count() if multiplications > SHARED_FROM else 1

@@ -86,7 +86,7 @@ def forward(x: Array, h0: Array, c0: Array, W_x: Array, W_h: Array, b: Array) ->
     M[:, -1] = b
     M[: 3 * h] *= -1.0
     y = xp.empty((N, H, W, h), M.dtype)
-    shards = [Shard(a, z, plan, M.dtype) for a, z in lstm_cell.cut(N, W, M.size * N * H * W)]
+    shards = [Shard(a, z, plan, M.dtype) for a, z in lstm_cell.cut(N, W, M.size * N * W)]
     lstm_cell.each(_forward, shards, x.transpose(2, 1, 3, 0), h0, c0, M, plan, y.transpose(1, 3, 2, 0))
     return y.transpose(0, 3, 1, 2), (plan, M, shards)
 
