@@ -29,14 +29,11 @@ from minigen.ops.conv_columns import (
 from minigen.ops.conv_phases import Work, fill_by_phases, fold
 from minigen.ops.geometry import Geometry, Pair
 
-WORTH_SHARING = 1 << 24  # multiplications; below, waking another thread costs more than it saves
-WORTH_A_RANGE = (
-    1 << 24
-)  # multiplications; with smaller ranges two threads wait for the interpreter more than they work
-RANGES = 2  # of images for each worker at most: a worker that starts late, or is held up, does fewer of them
-ENOUGH_PLACES = (
-    1024  # of a range of `weight`: its sum is added to the others, which costs as much as a few hundred
-)
+# In multiplications: with fewer, waking another thread costs more than it saves, and with smaller ranges of images two
+# threads wait for the interpreter more than they work (decision 11).
+WORTH_SHARING = WORTH_A_RANGE = 1 << 24
+RANGES = 2  # for each worker at most: a worker that starts late, or is held up, does fewer of them
+ENOUGH_PLACES = 1024  # of a range of `weight`: to add its sum to the others costs as much as a few hundred
 
 
 def forward(x: np.ndarray, w: np.ndarray, b: np.ndarray | None, geo: Geometry) -> np.ndarray:
@@ -101,10 +98,8 @@ def _share(n: int, multiplications: int, *works: Work, least: int = 1) -> None:
     least: images of a range, where there are that many.
     """
     parts = workers.count() if multiplications > WORTH_SHARING else 1
-    each = min(
-        RANGES, n // (parts * least), multiplications // (parts * WORTH_A_RANGE)
-    )  # ranges for each worker
-    ranges = workers.split(n, parts * max(1, each)) if parts > 1 else [(0, n)]
+    for_each = min(RANGES, n // (parts * least), multiplications // (parts * WORTH_A_RANGE))
+    ranges = workers.split(n, parts * max(1, for_each)) if parts > 1 else [(0, n)]
     left = [iter(ranges) for _ in works]  # the interpreter gives each range to one worker only
 
     def task() -> None:
