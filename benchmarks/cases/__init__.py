@@ -99,10 +99,10 @@ def size_of(name: str, *, tiny: bool = False) -> Any:
     return replace(size, side=int(variant)) if variant and not tiny else size
 
 
-def build(name: str, library: str, *, tiny: bool = False, tuned: bool = False, seed: int = 1) -> Run:
-    """The case built in one library; every library gets the same weights and inputs from the same seed."""
+def build(name: str, library: str, *, tiny: bool = False, tuned: bool = False) -> Run:
+    """The case built in one library; every library gets the same weights and inputs, from the case's seed or 1."""
     case, size = load(name), size_of(name, tiny=tiny)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(getattr(case, "SEED", 1))
     weights = case.weights(size, rng)
     inputs = case.inputs(size, rng)
     through_course = library == "minigen" and name.endswith(f":{COURSE}")

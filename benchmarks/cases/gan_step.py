@@ -37,6 +37,10 @@ class Size:
         return self.c2, self.side // 4, self.side // 4
 
 
+# With seed 1 one of D's 800,000 leaky ReLUs gets a number that is 0 but for rounding: its slope, and so 16 weights'
+# gradients, are those of either side, as the sums were ordered.
+SEED = 2
+
 FULL, TINY = Size(), Size(batch=4, codes=3, side=8, c1=3, c2=4)
 
 
