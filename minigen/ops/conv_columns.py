@@ -15,8 +15,9 @@ from minigen import workers
 from minigen.ops.geometry import Pair
 
 # Columns and products of a chunk. One thread takes as long with 0.6 MB as with 5. Two threads wait for the interpreter
-# now and then, each time longer than it is needed for: fewer, larger chunks make a step 3 to 8% faster (decision 11).
-CHUNK_BYTES = 4_000_000
+# now and then, each time longer than it is needed for: fewer, larger chunks make a step faster. With 4 MB small layers
+# take twice PyTorch's memory (decision 11).
+CHUNK_BYTES = 2_000_000
 FEW_CHANNELS = 4  # see `Sheet._by_tap`
 
 
